@@ -1,0 +1,26 @@
+"""nebula-tune: tune a synthesizer's nebula to a folder of sounds.
+
+``Nebula``, ``Voice`` and ``tune`` are loaded on first use, so that importing the package stays quick.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nebula_tune.nebula import Nebula
+    from nebula_tune.study.tune import tune
+    from nebula_tune.synth.voice import Voice
+
+__version__ = "0.1.0"
+__all__ = ["Nebula", "Voice", "__version__", "tune"]
+
+_HOMES = {"Nebula": "nebula_tune.nebula", "Voice": "nebula_tune.synth.voice", "tune": "nebula_tune.study.tune"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nebula_tune' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

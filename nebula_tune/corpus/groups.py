@@ -1,0 +1,59 @@
+"""Which sounds belong together, and a split that keeps them together.
+
+Sounds of one preset, kit or file are one group: an estimate from pairs within a group, or a split through one,
+would flatter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nebula_tune.errors import CorpusError
+
+HELD_OUT_SHARE = 0.2
+HELD_OUT_LEAST = 8  # sounds
+FOLDERS_FOR_AUTO = 30
+
+
+class GroupBy(StrEnum):
+    """What is held out together."""
+
+    AUTO = "auto"
+    FOLDER = "folder"
+    FILE = "file"
+
+    def resolve(self, folders: Sequence[str]) -> GroupBy:
+        """AUTO decided: by folder where at least 30 folders hold several sounds, else by file."""
+        if self is not GroupBy.AUTO:
+            return self
+        several = sum(count > 1 for count in Counter(folders).values())
+        return GroupBy.FOLDER if several >= FOLDERS_FOR_AUTO else GroupBy.FILE
+
+
+def hold_out(groups: Sequence[str], seed: int) -> NDArray[np.bool_]:
+    """(sounds,) bool: a fifth of the sounds, at least 8, whole groups at a time, the same for the same names and seed.
+
+    Raises CorpusError where that would leave fewer than two groups on a side.
+    """
+    sizes = Counter(groups)
+    order = sorted(sizes, key=lambda group: hashlib.sha256(f"{seed}/{group}".encode()).hexdigest())
+    wanted = max(HELD_OUT_LEAST, round(HELD_OUT_SHARE * len(groups)))
+    chosen: set[str] = set()
+    held = 0
+    for group in order:
+        if held >= wanted and len(chosen) >= 2:
+            break
+        chosen.add(group)
+        held += sizes[group]
+    if len(sizes) - len(chosen) < 2:
+        raise CorpusError(
+            f"{len(groups)} sounds in {len(sizes)} groups cannot be split into fit and held-out parts; "
+            "give more groups, or use --group-by file"
+        )
+    return np.array([group in chosen for group in groups])

@@ -1,0 +1,5 @@
+"""Distances between corpora of vectors."""
+
+from nebula_tune.distance.energy import MMD, SortedCorpus, l1_mmd, within
+
+__all__ = ["MMD", "SortedCorpus", "l1_mmd", "within"]

@@ -1,0 +1,141 @@
+"""The l1 MMD of the paper (eq. 2), exact and fast, with what it says of each sound.
+
+With d = l1, eq. 2 is a sum over dimensions of one-dimensional energy distances. In one dimension the sum of
+|x - y_j| over a sorted set is a rank look-up in its prefix sums, so all sums cost O((n + m) log(n + m)) a
+dimension instead of O(n m). Sums are accumulated in float64.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from nebula_tune.distance.inference import Groups, Inference, infer
+from nebula_tune.errors import UserInputError
+
+Floats = NDArray[np.float64]
+SLICE = 2_000_000  # numbers of one slice of dimensions, to bound the float64 copies
+
+
+class SortedCorpus:
+    """A corpus (m, D) sorted once a dimension, for the sums of distances from any sounds to it."""
+
+    def __init__(self, y: Tensor) -> None:
+        self.sounds, self.dimensions = y.shape
+        self._sorted = y.T.contiguous().sort(dim=1).values  # (D, m)
+
+    def sums(self, x: Tensor) -> Tensor:
+        """Sum over j of the l1 distance d(x_i, y_j), (n,) float64, of sounds x (n, D)."""
+        total = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+        m = self.sounds
+        for part in _slices(self.dimensions, m + len(x)):
+            ordered = self._sorted[part].to(x.device)
+            values = x[:, part].T.contiguous()  # (d, n)
+            rank = torch.searchsorted(ordered, values, right=True)
+            prefix = torch.nn.functional.pad(torch.cumsum(ordered, dim=1, dtype=torch.float64), (1, 0))
+            below = torch.gather(prefix, 1, rank)
+            signed = values.double() * (2 * rank - m) + prefix[:, -1:] - 2 * below
+            total += signed.sum(dim=0)
+        return total
+
+
+def within(x: Tensor) -> Tensor:
+    """Sum over j of the l1 distance d(x_i, x_j), (n,) float64, of sounds x (n, D)."""
+    return SortedCorpus(x).sums(x)
+
+
+@dataclass(frozen=True)
+class MMD:
+    """The l1 MMD of two corpora and what can be said of it. Made by :func:`l1_mmd`.
+
+    Attributes:
+        mmd: eq. 2 of the paper (a V-statistic: it exceeds the true distance by E d(x,x')/n + E d(y,y')/m).
+        mmd_unbiased: the U-statistic; sounds of one group are never compared with each other.
+        witness: (n,) how far each x pulls its corpus from y: 2 E d(x,y) - 2 E d(x,x').
+        ci95: interval of the unbiased estimate, lower end cut at 0; worked out when first asked for.
+        p_value: of "both corpora follow one law", by permuting groups; worked out when first asked for.
+    """
+
+    mmd: float
+    mmd_unbiased: float
+    witness: Floats
+    n: int
+    m: int
+    _x: NDArray[np.float32]
+    _y: NDArray[np.float32]
+    _groups: tuple[Groups, Groups]
+
+    @cached_property
+    def _inference(self) -> Inference:
+        return infer(self._x, self._y, *self._groups)
+
+    @property
+    def ci95(self) -> tuple[float, float]:
+        return self._inference.ci95
+
+    @property
+    def p_value(self) -> float:
+        return self._inference.p_value
+
+
+def l1_mmd(x: ArrayLike, y: ArrayLike, groups_x: Groups = None, groups_y: Groups = None) -> MMD:
+    """Distance between corpora x (n, D) and y (m, D) of embedded sounds: eq. 2 with d = l1.
+
+    ``groups_x`` and ``groups_y`` name each sound's group (preset, kit, file), (n,) and (m,); by default every
+    sound is its own. Raises UserInputError for shapes that do not fit, numbers that are not finite, or fewer
+    than two groups on a side.
+    """
+    first, second = _matrix(x, "x"), _matrix(y, "y")
+    if first.shape[1] != second.shape[1]:
+        raise UserInputError(f"x has {first.shape[1]} dimensions and y has {second.shape[1]}; they must agree")
+    n, m = len(first), len(second)
+    to_y, to_x = SortedCorpus(second).sums(first), within(first)
+    cross, xx, yy = float(to_y.sum()), float(to_x.sum()), float(within(second).sum())
+    same_xx, pairs_x = _same_group(first, groups_x, "x")
+    same_yy, pairs_y = _same_group(second, groups_y, "y")
+    return MMD(
+        mmd=2 * cross / (n * m) - xx / n**2 - yy / m**2,
+        mmd_unbiased=2 * cross / (n * m) - (xx - same_xx) / pairs_x - (yy - same_yy) / pairs_y,
+        witness=(2 * to_y / m - 2 * to_x / (n - 1)).numpy(),
+        n=n,
+        m=m,
+        _x=first.numpy(),
+        _y=second.numpy(),
+        _groups=(groups_x, groups_y),
+    )
+
+
+def _matrix(values: ArrayLike, name: str) -> Tensor:
+    array = np.asarray(values, dtype=np.float32)
+    array = array.reshape(len(array), -1) if array.ndim > 1 else array
+    if array.ndim != 2 or len(array) < 2:
+        raise UserInputError(f"{name} must be (sounds, dimensions) with at least 2 sounds, not {array.shape}")
+    if not np.isfinite(array).all():
+        raise UserInputError(f"{name} holds numbers that are not finite")
+    return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def _same_group(x: Tensor, groups: Groups, name: str) -> tuple[float, int]:
+    """Sum of distances over ordered pairs of one group, and the number of ordered pairs of different groups."""
+    pairs = len(x) ** 2
+    if groups is None:
+        return 0.0, pairs - len(x)
+    total = 0.0
+    labels = np.unique(np.asarray(groups), return_inverse=True)[1]
+    if len(labels) != len(x) or labels.max() == 0:
+        raise UserInputError(f"groups of {name} must name one group for each sound, and at least two groups")
+    for label in range(labels.max() + 1):
+        members = x[torch.from_numpy(labels == label)]
+        pairs -= len(members) ** 2
+        total += float(within(members).sum()) if len(members) > 1 else 0.0
+    return total, pairs
+
+
+def _slices(dimensions: int, sounds: int) -> list[slice]:
+    width = max(1, SLICE // max(1, sounds))
+    return [slice(k, min(k + width, dimensions)) for k in range(0, dimensions, width)]

@@ -1,0 +1,38 @@
+"""The interface of every embedding: prepared audio in, vectors out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+
+class Embedding(ABC):
+    """Turns sounds into vectors whose distances mean something to an ear.
+
+    ``sample_rate`` (Hz) and ``seconds`` say what audio it takes; the corpus resamples and the synth renders to
+    that. ``settings`` is everything that changes a vector (weights by their hash): it keys caches and is stored
+    with a study.
+    """
+
+    name: ClassVar[str]
+    sample_rate: int
+    seconds: float
+
+    @property
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """All that changes a vector, JSON-serialisable."""
+
+    @abstractmethod
+    def embed_batch(self, audio: Tensor) -> Tensor:
+        """Vectors (sounds, frames, dimensions) float32 of prepared audio (sounds, samples).
+
+        A sound's vector depends on that sound alone. A silent sound has a defined one: no NaN comes out.
+        """
+
+    @property
+    def samples(self) -> int:
+        """Samples of each sound."""
+        return round(self.seconds * self.sample_rate)

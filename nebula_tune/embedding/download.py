@@ -1,0 +1,126 @@
+"""Fetching weights: into a cache folder, whole and verified or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from platformdirs import user_cache_dir
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from nebula_tune.errors import EmbeddingError, StorageError
+from nebula_tune.files import write_atomically
+
+CACHE_VARIABLE = "NEBULA_TUNE_CACHE"
+TIMEOUT = 30.0  # seconds without a byte
+CHUNK = 1 << 18
+LARGEST = 512 * 2**20  # bytes; what is being fetched has 25 MB
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a weight file comes from and how to know it: a SHA-256, or the id git gives to its content."""
+
+    file: str
+    url: str
+    licence: str
+    citation: str
+    sha256: str | None = None
+    git_blob: str | None = None
+
+
+def weights_folder() -> Path:
+    """Where fetched weights are kept: ``$NEBULA_TUNE_CACHE/weights``, else in the user's own cache folder."""
+    return Path(os.environ.get(CACHE_VARIABLE) or user_cache_dir("nebula-tune")) / "weights"
+
+
+def fetch_source(source: Source, console: Console | None = None) -> Path:
+    """Download a file into the weights folder, with progress, and say its licence. Returns its path.
+
+    A file that is there already is left alone. An interrupted download leaves nothing behind and is started again.
+    Raises EmbeddingError if the file cannot be had or is not the one expected, StorageError if it cannot be kept.
+    """
+    path = weights_folder() / source.file
+    if path.is_file():
+        return path
+    console = console or Console(stderr=True)
+    content = downloaded(source.url, source.file, console)
+    verify(source, content)
+    keep(path, content)
+    console.print(f"{path}\nLicence: {source.licence}. Please cite: {source.citation}", highlight=False, soft_wrap=True)
+    return path
+
+
+def keep(path: Path, content: bytes) -> None:
+    """Put verified content into the cache, all of it or none. Raises StorageError."""
+    try:
+        write_atomically(path, content)
+    except StorageError as error:
+        raise StorageError(
+            f"{error}; free {len(content) >> 20} MB there or set {CACHE_VARIABLE} to another folder"
+        ) from error
+
+
+def downloaded(url: str, label: str, console: Console) -> bytes:
+    """The content of an address. Raises EmbeddingError saying what happened."""
+    request = urllib.request.Request(url, headers={"User-Agent": "nebula-tune"})  # noqa: S310
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310
+            return received(answer, url, label, console)
+    except urllib.error.HTTPError as error:
+        raise EmbeddingError(f"{url} answers {error.code} {error.reason}") from error
+    except (OSError, HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        host = urlsplit(url).netloc
+        raise EmbeddingError(f"{host} cannot be reached or broke off ({reason}): try again when online") from error
+
+
+def received(answer: HTTPResponse, url: str, label: str, console: Console) -> bytes:
+    """The body of an answer, all of it, with a progress bar on ``console``."""
+    header = answer.headers.get("Content-Length", "")
+    total = int(header) if header.isdigit() else None
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    content = bytearray()
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(label, total=total)
+        while chunk := answer.read(CHUNK):
+            content += chunk
+            progress.update(task, completed=len(content))
+            if len(content) > LARGEST:
+                raise EmbeddingError(f"{url} sends over {LARGEST >> 20} MB: these are not the weights expected")
+    if total is not None and len(content) < total:
+        raise EmbeddingError(f"{url} broke off after {len(content)} of {total} bytes: try again")
+    return bytes(content)
+
+
+def git_blob_id(content: bytes) -> str:
+    """The id git gives to a file of that content (``git hash-object``)."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+def verify(source: Source, content: bytes) -> None:
+    """Check content against what is known of the file. Raises EmbeddingError; nothing has been kept by then."""
+    known = []
+    if source.sha256 is not None:
+        known.append(("SHA-256", source.sha256, hashlib.sha256(content).hexdigest()))
+    if source.git_blob is not None:
+        known.append(("git blob id", source.git_blob, git_blob_id(content)))
+    for kind, expected, found in known:
+        if found != expected:
+            raise EmbeddingError(
+                f"{source.url} does not match its published {kind} ({expected[:12]}..., not {found[:12]}...) and was "
+                "not kept: something between here and there changed it; try another network"
+            )

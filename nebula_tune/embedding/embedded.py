@@ -1,0 +1,203 @@
+"""A corpus as vectors: a folder, a nebula's sounds or white noise, embedded once and cached by content."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nebula_tune.corpus.cache import VectorCache, digest
+from nebula_tune.corpus.folder import Skipped, SoundFile, Unusable, find_audio, fingerprint, read_audio
+from nebula_tune.corpus.groups import GroupBy
+from nebula_tune.corpus.prepare import Prepare, prepare
+from nebula_tune.embedding.base import Embedding
+from nebula_tune.errors import CorpusError
+from nebula_tune.nebula import Nebula, find_nebula
+from nebula_tune.synth import Synth, synth1b1
+
+WHITE_NOISE = "white-noise"
+BATCH = 32  # sounds
+SYNTHETIC_SOUNDS = 2000
+LEAST_SOUNDS = 16
+
+T = TypeVar("T")
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Usable sounds of a corpus: vectors (sounds, D), content keys, names, folders; and what was skipped."""
+
+    vectors: NDArray[np.float32]
+    keys: tuple[str, ...]
+    names: tuple[str, ...]
+    folders: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
+
+    @property
+    def content(self) -> str:
+        """Digest of all sounds, whatever their names and order."""
+        return digest(sorted(self.keys))
+
+    def groups(self, by: GroupBy) -> tuple[GroupBy, list[str]]:
+        """How sounds are grouped, decided, and each sound's group; a group is named by what it holds, not by where."""
+        by = by.resolve(self.folders)
+        if by is GroupBy.FILE:
+            return by, list(self.keys)
+        first: dict[str, str] = {}
+        for folder, key in zip(self.folders, self.keys, strict=True):
+            first[folder] = min(first.get(folder, key), key)
+        return by, [first[folder] for folder in self.folders]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What to embed: a folder, a nebula or white noise. Made by :meth:`parse`."""
+
+    text: str
+    nebula: Nebula | None = None
+    folder: Path | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Source:
+        """A folder, a nebula file, a shipped nebula's name, or ``white-noise``; an existing path wins over a name."""
+        path = Path(text)
+        if path.is_dir():
+            return cls(text, folder=path)
+        if text == WHITE_NOISE and not path.exists():
+            return cls(text)
+        if find_nebula(text) is not None and (path.suffix == ".json" or not path.exists()):
+            return cls(text, nebula=Nebula.load(text))
+        return cls(text, folder=path)  # whose reading says what is wrong with it
+
+    @property
+    def name(self) -> str:
+        """A short name for a study of it."""
+        return Path(self.text).stem if self.nebula else Path(self.text).resolve().name
+
+
+def embed_source(
+    source: Source,
+    embedding: Embedding,
+    style: Prepare,
+    synth: type[Synth],
+    first_index: int,
+    sounds: int = SYNTHETIC_SOUNDS,
+    progress: Progress | None = None,
+) -> Embedded:
+    """Vectors of a source, from the cache where they are there. Raises CorpusError for a folder that cannot be used.
+
+    ``first_index`` and ``sounds`` say which of a nebula's sounds (or of white noise) are meant.
+    """
+    cache = VectorCache({"embedding": embedding.settings, "prepare": style})
+    if source.folder is not None:
+        return _embed_folder(source.folder, embedding, style, cache, progress)
+    return _embed_synthetic(
+        source.nebula, embedding, style, cache, synth, range(first_index, first_index + sounds), progress
+    )
+
+
+def _embed_folder(
+    folder: Path, embedding: Embedding, style: Prepare, cache: VectorCache, progress: Progress | None
+) -> Embedded:
+    paths = find_audio(folder)
+    skipped: list[Skipped] = []
+    files: dict[str, SoundFile] = {}
+    vectors: dict[str, NDArray[np.float32]] = {}
+    seen: dict[bytes, str] = {}
+
+    def load(path: Path) -> tuple[SoundFile, NDArray[np.float32] | None]:
+        """The file, and its vector where that is known."""
+        file = fingerprint(path, folder)
+        vector = cache.get(file.key)
+        if vector is None:
+            audio = torch.from_numpy(read_audio(path, embedding.sample_rate))[None]
+            vector = embedding.embed_batch(prepare(audio, embedding.samples, style)).flatten(1)[0].cpu().numpy()
+            cache.put(file.key, vector)
+        return file, vector
+
+    for number, (path, loaded) in enumerate(_in_order(load, paths)):
+        name = path.relative_to(folder).as_posix()
+        if isinstance(loaded, Unusable):
+            skipped.append(Skipped(name, str(loaded)))
+        else:
+            file, vector = loaded
+            content = vector.tobytes()
+            if content in seen:
+                skipped.append(Skipped(name, f"duplicate of {seen[content]}"))
+            elif not np.isfinite(vector).all():
+                skipped.append(Skipped(name, "not finite once embedded"))
+            else:
+                seen[content] = name
+                files[file.key], vectors[file.key] = file, vector
+        if progress:
+            progress(number + 1, len(paths))
+
+    if len(files) < LEAST_SOUNDS:
+        raise CorpusError(
+            f"{folder} holds {len(files)} usable sounds of {len(paths)} files; at least {LEAST_SOUNDS} are needed"
+            + (f" (first skipped: {skipped[0].name}: {skipped[0].reason})" if skipped else "")
+        )
+    return Embedded(
+        np.stack(list(vectors.values())),
+        tuple(files),
+        tuple(file.name for file in files.values()),
+        tuple(file.folder for file in files.values()),
+        tuple(skipped),
+    )
+
+
+def _in_order(work: Callable[[Path], T], paths: Sequence[Path]) -> Iterator[tuple[Path, T | Unusable]]:
+    """Results of work on each path, on all cores, in the order of the paths; Unusable is a result."""
+
+    def careful(path: Path) -> T | Unusable:
+        try:
+            return work(path)
+        except Unusable as error:
+            return error
+
+    with ThreadPoolExecutor() as pool:
+        yield from zip(paths, pool.map(careful, paths), strict=True)
+
+
+def _embed_synthetic(
+    nebula: Nebula | None,
+    embedding: Embedding,
+    style: Prepare,
+    cache: VectorCache,
+    synth: type[Synth],
+    indices: range,
+    progress: Progress | None,
+) -> Embedded:
+    what = digest([synth.__name__, synth.panel.complete(nebula).entries()]) if nebula else WHITE_NOISE
+    keys = tuple(digest([what, index]) for index in indices)
+    cache_key = digest(keys)
+    vectors = cache.get(cache_key)
+    if vectors is None:
+        player = (
+            synth(nebula, BATCH, embedding.sample_rate, style.render_seconds(embedding.seconds)) if nebula else None
+        )
+        parts = []
+        for start in range(indices.start, indices.stop, BATCH):
+            count = min(BATCH, indices.stop - start)
+            if player:
+                audio = player.render(player.draw(start, count), start)
+            else:
+                audio = white_noise(range(start, start + count), embedding.samples)
+            parts.append(embedding.embed_batch(prepare(audio, embedding.samples, style)).flatten(1).cpu().numpy())
+            if progress:
+                progress(start + count - indices.start, len(indices))
+        vectors = np.concatenate(parts)
+        cache.put(cache_key, vectors)
+    return Embedded(vectors, keys, tuple(str(i) for i in indices), ("",) * len(indices), ())
+
+
+def white_noise(indices: Iterable[int], samples: int) -> torch.Tensor:
+    """White noise in [-1, 1), a pure function of each index, (sounds, samples)."""
+    return torch.from_numpy(np.stack([synth1b1.uniform(index, samples) for index in indices]) * np.float32(2) - 1)

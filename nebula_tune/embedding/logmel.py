@@ -1,0 +1,93 @@
+"""Onset-aligned log-mel spectrogram: needs no weights and hears attacks, the laptop's embedding."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nebula_tune.embedding.base import Embedding
+
+BANDS = 40
+TIME_BINS = 12
+LOWEST_HZ = 30.0
+FLOOR_DB = -60.0  # below the sound's own mean power; quieter is taken as silence
+
+
+class LogMel(Embedding):
+    """40 mel bands x 12 time bins that widen from one frame at the onset to most of a second at the end.
+
+    Values are decibels against the sound's own mean power, not under -60; so the level of the audio does not
+    matter, and a silent sound is -60 everywhere. One frame of 480 dimensions a sound.
+    """
+
+    name: ClassVar[str] = "logmel"
+    fft_size = 1024
+    hop = 256
+
+    def __init__(self, sample_rate: int = 32000, seconds: float = 2.0, device: str = "cpu") -> None:
+        self.sample_rate = sample_rate
+        self.seconds = seconds
+        self.device = torch.device(device)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"name": self.name, "version": 1, "sample_rate": self.sample_rate, "seconds": self.seconds}
+
+    @cached_property
+    def _window(self) -> Tensor:
+        return torch.hann_window(self.fft_size, device=self.device)
+
+    @cached_property
+    def _filters(self) -> Tensor:
+        """Triangles on the mel scale (HTK's formula), each of area 1: (bins, BANDS)."""
+        nyquist = self.sample_rate / 2
+
+        def mel(hz: np.ndarray | float) -> Any:
+            return 2595 * np.log10(1 + np.asarray(hz) / 700)
+
+        edges = 700 * (10 ** (np.linspace(mel(LOWEST_HZ), mel(nyquist), BANDS + 2) / 2595) - 1)
+        # Edges closer together than an FFT bin would leave a band empty: spread them to a bin at least.
+        width = self.sample_rate / self.fft_size
+        for k in range(1, len(edges)):
+            edges[k] = max(edges[k], edges[k - 1] + width)
+        edges = np.minimum(edges, nyquist)
+        bins = np.arange(self.fft_size // 2 + 1) * width
+        rise = (bins[:, None] - edges[None, :-2]) / (edges[1:-1] - edges[:-2])
+        fall = (edges[None, 2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
+        triangles = np.clip(np.minimum(rise, fall), 0, None)
+        return torch.from_numpy(triangles / triangles.sum(axis=0)).to(self.device, torch.float32)
+
+    @cached_property
+    def _time_edges(self) -> list[int]:
+        """Frame numbers between time bins: geometric, at least one frame apart."""
+        frames = 1 + self.samples // self.hop
+        wanted = np.geomspace(1, frames, TIME_BINS)
+        edges = [0]
+        for edge in wanted:
+            edges.append(max(int(round(edge)), edges[-1] + 1))
+        return [*edges[:-1], frames]
+
+    def embed_batch(self, audio: Tensor) -> Tensor:
+        audio = audio.to(self.device, torch.float32)
+        power = audio.square().mean(dim=1)
+        level = torch.where(power > 0, power, torch.ones_like(power)).rsqrt()
+        spectrum = torch.stft(
+            audio * level[:, None],
+            self.fft_size,
+            self.hop,
+            window=self._window,
+            center=True,
+            pad_mode="constant",
+            return_complex=True,
+        )  # (sounds, bins, frames)
+        energy = torch.view_as_real(spectrum).square().sum(dim=-1) / self._window.square().sum()
+        cumulative = torch.cumsum(energy.transpose(1, 2) @ self._filters, dim=1, dtype=torch.float64)
+        at_edges = torch.nn.functional.pad(cumulative, (0, 0, 1, 0))[:, self._time_edges]
+        lengths = torch.tensor(self._time_edges, device=self.device).diff()
+        mean = (at_edges.diff(dim=1) / lengths[None, :, None]).float()
+        decibels = 10 * torch.log10(mean.clamp(min=10 ** (FLOOR_DB / 10)))
+        return decibels.flatten(1)[:, None, :]

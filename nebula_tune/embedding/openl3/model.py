@@ -1,0 +1,178 @@
+"""OpenL3 as an embedding: windows of 1 s, their pictures, and the network's vector of each."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nebula_tune.embedding.base import Embedding
+from nebula_tune.embedding.openl3.files import find_or_fetch, stem
+from nebula_tune.embedding.openl3.frontend import SAMPLE_RATE, WINDOW, Frontend
+from nebula_tune.embedding.openl3.network import Network
+from nebula_tune.embedding.openl3.resample import resample
+from nebula_tune.embedding.openl3.weights import read_weights
+from nebula_tune.errors import EmbeddingError
+
+GFLOP_A_WINDOW = {"linear": 20.3, "mel128": 10.2, "mel256": 20.4}
+ACTIVE_DB = -60.0  # a window's peak against the sound's: quieter windows hold no sound
+TIMED_WINDOWS = 2
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What embedding some sounds takes, at most: silent windows cost nothing."""
+
+    windows: int
+    tflop: float
+    seconds: float  # on this device, measured
+
+
+class OpenL3(Embedding):
+    """Cramer, Wu, Salamon and Bello's "Look, Listen and Learn More" (ICASSP 2019), as official openl3 computes it.
+
+    >>> ear = OpenL3()                                   # needs weights: see nebula_tune.embedding.openl3.files
+    >>> vectors = ear.embed(audio, sample_rate=44100)    # (frames, 512) float32
+
+    ``representation`` mel256, mel128 or linear, ``content`` music or env (what it was trained on), ``size`` 512 or
+    6144. ``frontend`` legacy (the default: what the weights were trained with, and what was there to be used when
+    "One Billion Audio Sounds" was written), kapre or librosa: see ``frontend``. A frame is 1 s; frames start every
+    ``hop`` seconds; ``center`` puts half a second of zeros before the sound, so that frame t is centred on t * hop.
+    ``weights`` is a weight file (.h5, .h5.gz) in place of the official one. ``precision`` float32 or bfloat16.
+
+    ``active=True`` departs from the paper: a window whose peak is more than 60 dB under the sound's gets the vector
+    zero in place of one that shows its inaudible remains at full level, so that it adds nothing to an l1 distance
+    between two sounds that are both over by then. See docs/embeddings.md.
+
+    Raises EmbeddingError for settings that are not there and for weights that are missing or wrong, StorageError
+    if fetched weights cannot be kept.
+    """
+
+    name: str  # type: ignore[misc]  # one class, twelve names
+    sample_rate = SAMPLE_RATE
+
+    def __init__(
+        self,
+        representation: str = "mel256",
+        content: str = "music",
+        size: int = 512,
+        frontend: str = "legacy",
+        hop: float = 0.1,
+        center: bool = True,
+        weights: str | Path | None = None,
+        device: str = "cpu",
+        active: bool = False,
+        precision: str = "float32",
+        seconds: float = 4.0,
+    ) -> None:
+        self.representation, self.content, self.size = representation, content, size
+        self.frontend, self.hop, self.center, self.active, self.precision = frontend, hop, center, active, precision
+        self.device = torch.device(device)
+        self.seconds = seconds
+        self._hop = hop_samples(hop)
+        self._image_of = Frontend(representation, frontend, self.device)
+        official = stem(representation, content)
+        self.name = f"openl3-{content}-{representation}-{size}"
+        read = read_weights(find_or_fetch(official) if weights is None else weights)
+        self._weights_sha256 = read.sha256
+        self._vector_of = Network(read, representation, size, precision, self.device)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "version": 1,
+            "sample_rate": self.sample_rate,
+            "seconds": self.seconds,
+            "frontend": self.frontend,
+            "hop": self.hop,
+            "center": self.center,
+            "active": self.active,
+            "precision": self.precision,
+            "weights": self._weights_sha256,
+        }
+
+    def frames(self, samples: int) -> int:
+        """Frames of a sound of that many samples at 48 kHz."""
+        return 1 + max(0, -(-(samples + self._zeros_before - WINDOW) // self._hop))
+
+    def cost(self, sounds: int) -> Cost:
+        """Cost of embedding that many sounds, none of whose windows is silent; times two windows to tell."""
+        windows = sounds * self.frames(self.samples)
+        noise = torch.from_numpy(np.random.default_rng(0).standard_normal((TIMED_WINDOWS, WINDOW)))
+        at_once = noise.repeat(-(-self._vector_of.windows_at_once // TIMED_WINDOWS), 1).to(self.device)
+        self._vectors(at_once).sum().item()
+        start = time.perf_counter()
+        self._vectors(at_once).sum().item()
+        seconds = (time.perf_counter() - start) / len(at_once) * windows
+        return Cost(windows, windows * GFLOP_A_WINDOW[self.representation] / 1000, seconds)
+
+    def embed(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:
+        """Vectors (frames, size) float32 of one sound (samples,) or (samples, channels), as official openl3 has them.
+
+        Channels are averaged, other rates than 48 kHz resampled; the level is left as it is. Frame t starts at
+        ``t * hop`` seconds, less half a second if centred. Raises EmbeddingError for audio that is not such an array.
+        """
+        audio = np.asarray(audio)
+        if audio.ndim not in (1, 2) or audio.size == 0 or audio.dtype.kind not in "fiu":
+            raise EmbeddingError(
+                f"audio is (samples,) or (samples, channels) of numbers, not {audio.shape} {audio.dtype}"
+            )
+        audio = audio.astype(np.float64)
+        if not np.isfinite(audio).all():
+            raise EmbeddingError("audio has samples that are not finite")
+        if sample_rate <= 0 or sample_rate != int(sample_rate):
+            raise EmbeddingError(f"a sample rate is a whole number of Hz over 0, not {sample_rate}")
+        mono = audio.mean(axis=1) if audio.ndim == 2 else audio
+        mono = resample(mono, int(sample_rate))
+        if not len(mono):
+            raise EmbeddingError("audio is shorter than one sample at 48 kHz")
+        return self.embed_batch(torch.from_numpy(mono)[None])[0].cpu().numpy()
+
+    def embed_batch(self, audio: Tensor) -> Tensor:
+        audio = audio.to(self.device)
+        sounds, samples = audio.shape
+        frames = self.frames(samples)
+        whole = WINDOW + (frames - 1) * self._hop
+        padded = torch.nn.functional.pad(audio, (self._zeros_before, whole - self._zeros_before - samples))
+        windows = padded.unfold(1, WINDOW, self._hop)
+        peaks = padded.abs().unfold(1, WINDOW, self._hop).amax(dim=-1)
+        if self.active:
+            heard = peaks > peaks.amax(dim=1, keepdim=True) * 10 ** (ACTIVE_DB / 20)
+            vectors = torch.zeros(sounds, frames, self.size, device=self.device)
+        else:
+            # Silent windows are all alike: their vector is worked out once for all sounds there will be.
+            heard = peaks > 0
+            vectors = self._silence.expand(sounds, frames, self.size).clone()
+        where = heard.nonzero()
+        for some in where.split(self._vector_of.windows_at_once):
+            sound, frame = some.unbind(1)
+            vectors[sound, frame] = self._vectors(windows[sound, frame])
+        return vectors
+
+    def _vectors(self, windows: Tensor) -> Tensor:
+        """Vectors (windows, size) of windows (windows, 48000), the same whatever windows come with them."""
+        missing = self._vector_of.windows_at_once - len(windows)
+        full = torch.nn.functional.pad(windows.double(), (0, 0, 0, max(0, missing)))
+        return self._vector_of(self._image_of(full))[: len(windows)]
+
+    @cached_property
+    def _silence(self) -> Tensor:
+        return self._vectors(torch.zeros(1, WINDOW, device=self.device))[0]
+
+    @property
+    def _zeros_before(self) -> int:
+        return WINDOW // 2 if self.center else 0
+
+
+def hop_samples(hop: float) -> int:
+    """Samples from one window to the next: rounded down, as upstream does. Raises EmbeddingError."""
+    if not 0 < hop <= 60 or int(hop * SAMPLE_RATE) < 1:
+        raise EmbeddingError(f"hop is the seconds between frames, over 0 (0.1 is usual), not {hop}")
+    return int(hop * SAMPLE_RATE)

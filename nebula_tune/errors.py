@@ -1,0 +1,45 @@
+"""Every exception nebula-tune raises on purpose.
+
+Each message is one line that says what is wrong, where, and what to do about it.
+``exit_code`` is what the command line ends with (0 done, 1 failed while running, 2 bad input).
+"""
+
+
+class NebulaTuneError(Exception):
+    """Base of all errors a user may meet."""
+
+    exit_code = 1
+
+
+class UserInputError(NebulaTuneError, ValueError):
+    """Something the user gave cannot be used."""
+
+    exit_code = 2
+
+
+class NebulaError(UserInputError):
+    """A nebula or its file is not valid."""
+
+
+class CorpusError(UserInputError):
+    """A folder of sounds cannot be used as it is."""
+
+
+class SettingsError(UserInputError):
+    """A study file or an option is not valid."""
+
+
+class EmbeddingError(UserInputError):
+    """An embedding is unknown, or its weights are missing or wrong."""
+
+
+class StudyError(UserInputError):
+    """A study cannot be opened, resumed or found."""
+
+
+class StorageError(NebulaTuneError):
+    """The database or a file could not be read or written."""
+
+
+class ScoringError(NebulaTuneError):
+    """Trials could not be scored."""

@@ -1,0 +1,45 @@
+"""Files: atomic writing, and where shipped studies and nebulae are."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from nebula_tune.errors import StorageError
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def shipped(kind: str) -> Path:
+    """Folder of what comes with nebula-tune: ``studies`` or ``nebulae``.
+
+    A wheel carries them inside the package, a checkout beside it.
+    """
+    packaged = PACKAGE / "shipped" / kind
+    return packaged if packaged.is_dir() else PACKAGE.parent / kind
+
+
+def write_atomically(path: str | Path, content: bytes | Callable[[BinaryIO], None]) -> None:
+    """Write a file under a temporary name, fsync it, and rename it into place.
+
+    ``content`` is the bytes, or a function that writes them to an open file. Raises StorageError.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "xb") as file:
+            if callable(content):
+                content(file)
+            else:
+                file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)

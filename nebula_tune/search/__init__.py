@@ -1,0 +1,9 @@
+"""Samplers: scores in, next nebulae out. Pure ask and tell."""
+
+from nebula_tune.search.base import Candidate, Sampler
+from nebula_tune.search.cmaes import CmaEs
+from nebula_tune.search.grid import Grid
+from nebula_tune.search.space import Space
+from nebula_tune.search.witness import Witness
+
+__all__ = ["Candidate", "CmaEs", "Grid", "Sampler", "Space", "Witness"]

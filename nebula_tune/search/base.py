@@ -1,0 +1,43 @@
+"""The interface of every sampler: pure ask and tell.
+
+Same seed and same scores give the same nebulae; a sampler does no I/O and reads no clock.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nebula_tune.trial import Point, Score
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A point to score, on the sampler's set of sounds number ``draw`` (equal numbers: common random numbers)."""
+
+    point: Point
+    draw: int
+
+
+class Sampler(ABC):
+    """Proposes points generation by generation until its trials are spent."""
+
+    @abstractmethod
+    def ask(self) -> list[Candidate]:
+        """The next generation; empty when the trials are spent."""
+
+    @abstractmethod
+    def tell(self, scores: Sequence[Score | None]) -> None:
+        """Scores of the last generation, in its order; None for a trial that could not be scored."""
+
+    @abstractmethod
+    def result(self) -> Point:
+        """The nebula this sampler would stand for now."""
+
+
+def seeded(seed: int, *purpose: int) -> np.random.Generator:
+    """A generator of its own for each purpose under one seed."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=purpose))

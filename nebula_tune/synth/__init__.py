@@ -1,0 +1,19 @@
+"""The instrument: raw parameters and a nebula in, audio out."""
+
+from __future__ import annotations
+
+from nebula_tune.errors import SettingsError
+from nebula_tune.synth.architecture import Synth
+from nebula_tune.synth.voice import Voice
+
+ARCHITECTURES: dict[str, type[Synth]] = {"voice": Voice}
+
+
+def architecture(name: str) -> type[Synth]:
+    """The synth architecture of that name; raises SettingsError listing the known ones."""
+    if name not in ARCHITECTURES:
+        raise SettingsError(f"no synth {name!r}; known: {', '.join(ARCHITECTURES)}")
+    return ARCHITECTURES[name]
+
+
+__all__ = ["ARCHITECTURES", "Synth", "Voice", "architecture"]

@@ -1,0 +1,112 @@
+"""What every synth architecture has in common: drawing, mapping, batches, rates."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from nebula_tune.errors import UserInputError
+from nebula_tune.nebula import Nebula
+from nebula_tune.synth import synth1b1
+from nebula_tune.synth.noise import ROWS, noise_rows
+from nebula_tune.synth.parameters import Controls, Panel
+
+
+class Synth(ABC):
+    """A synth architecture under one nebula. Subclasses give a ``panel`` and a patch (:meth:`play`).
+
+    Args:
+        nebula: a Nebula, a file, or a shipped nebula's name. What it does not list is as in the default nebula.
+        batch_size: sounds a batch.
+        sample_rate: Hz of the audio. Control signals run at 441 Hz whatever it is.
+        seconds: length of each sound.
+        device: where audio is computed and returned.
+        dtype: torch.float32, or torch.float64 for a reference.
+
+    Raises UserInputError and NebulaError for settings that cannot be used.
+    """
+
+    panel: ClassVar[Panel]
+    control_rate = 441.0  # Hz (section 3.1)
+
+    def __init__(
+        self,
+        nebula: Nebula | str | Path = "default",
+        batch_size: int = 128,
+        sample_rate: int = 44100,
+        seconds: float = 4.0,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        if batch_size < 1 or sample_rate < 1000 or not 0 < seconds <= 3600:
+            raise UserInputError(
+                f"a synth needs batch_size >= 1, sample_rate >= 1000 and 0 < seconds <= 3600, "
+                f"not {batch_size}, {sample_rate}, {seconds}"
+            )
+        loaded = nebula if isinstance(nebula, Nebula) else Nebula.load(nebula)
+        self.nebula = self.panel.complete(loaded)
+        self.batch_size = batch_size
+        self.sample_rate = int(sample_rate)
+        self.device = torch.device(device)
+        self.dtype = dtype
+        self.samples = round(seconds * sample_rate)
+        frames = round(self.samples / sample_rate * self.control_rate)
+        self.control_frames = torch.arange(frames, device=self.device, dtype=dtype)
+        self._noise = torch.from_numpy(noise_rows(self.samples)).to(self.device, dtype)
+        curves, symmetric = self.panel.arrays(self.nebula)
+        self._curves = torch.from_numpy(curves).to(self.device)
+        self._symmetric = torch.from_numpy(symmetric).to(self.device)
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """Dotted names in registration order: the columns of every parameter array."""
+        return self.panel.names
+
+    @torch.no_grad()
+    def __call__(self, batch_index: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Batch number ``batch_index`` of this nebula's sounds; with the default nebula, of synth1B1.
+
+        Returns audio (batch_size, samples) float32, raw parameters (batch_size, parameters) float32 in 0..1, and
+        whether each sound belongs to the training set, (batch_size,) bool.
+        """
+        first = batch_index * self.batch_size
+        raw = self.draw(first, self.batch_size)
+        train = torch.from_numpy(synth1b1.is_train(first, self.batch_size))
+        return self.render(raw, first), raw, train.to(self.device)
+
+    def draw(self, first_index: int, sounds: int) -> Tensor:
+        """Raw parameters (sounds, parameters) float32 of the sounds from ``first_index`` on."""
+        numbers = synth1b1.draw(first_index, sounds, len(self.panel))
+        return torch.from_numpy(numbers[:, self.panel.draw_order]).to(self.device)
+
+    def draw_with_coins(self, first_index: int, sounds: int) -> tuple[Tensor, Tensor]:
+        """:meth:`draw`, and one more uniform number for each parameter, from the same generators, (sounds, parameters)."""
+        count = len(self.panel)
+        numbers = synth1b1.draw(first_index, sounds, 2 * count)
+        raw, coins = numbers[:, self.panel.draw_order], numbers[:, count + self.panel.draw_order]
+        return torch.from_numpy(raw).to(self.device), torch.from_numpy(coins).to(self.device)
+
+    def to_human(self, raw: Tensor) -> Tensor:
+        """Human values (sounds, parameters) float64 of raw ones under this nebula."""
+        return self.panel.to_human(raw, self._curves, self._symmetric)
+
+    def render(self, raw: Tensor, first_index: int = 0) -> Tensor:
+        """Audio (sounds, samples) of raw parameters (sounds, parameters); noise rows count from ``first_index``."""
+        return self.render_human(self.to_human(raw.to(self.device)), first_index)
+
+    def render_human(self, human: Tensor, first_index: int = 0) -> Tensor:
+        """Audio (sounds, samples) of human values (sounds, parameters)."""
+        rows = (first_index + torch.arange(len(human), device=self.device)) % ROWS
+        return self.play(Controls(self.panel, human.to(self.device, self.dtype)), self._noise[rows])
+
+    def upsample(self, control: Tensor) -> Tensor:
+        """Control signals (sounds, signals, frames) at audio rate, (sounds, signals, samples), by linear interpolation."""
+        return torch.nn.functional.interpolate(control, self.samples, mode="linear", align_corners=True)
+
+    @abstractmethod
+    def play(self, controls: Controls, noise: Tensor) -> Tensor:
+        """From knobs (each (sounds, 1)) and noise (sounds, samples) to audio (sounds, samples)."""

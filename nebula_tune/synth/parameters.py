@@ -1,0 +1,140 @@
+"""Parameters of a synth: names, ranges, order, and the way from raw draws to human values.
+
+Two scales only: *raw* in 0..1 before the curve (what is drawn, stored and returned) and *human*
+(Hz, seconds, semitones). Source: the paper, section 3.3 and Figure 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nebula_tune.errors import NebulaError
+from nebula_tune.nebula import Nebula
+
+# Radii below this are taken as this, so that logarithms stay finite; a raw draw is a multiple of 2^-24.
+SMALLEST_RADIUS = 2.0**-25
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One knob: human range, and curve and symmetry of the default nebula."""
+
+    name: str
+    minimum: float
+    maximum: float
+    curve: float = 1.0
+    symmetric: bool = False
+    module: str = ""
+
+    @property
+    def full_name(self) -> str:
+        """Dotted name, ``module.parameter``."""
+        return f"{self.module}.{self.name}"
+
+
+class Panel:
+    """All parameters of a synth in torchsynth's registration order (modules as built, then their knobs)."""
+
+    def __init__(self, modules: Mapping[str, Sequence[Parameter]]) -> None:
+        self.parameters = tuple(replace(p, module=module) for module, knobs in modules.items() for p in knobs)
+        self.names = tuple(p.full_name for p in self.parameters)
+        self.index = {name: k for k, name in enumerate(self.names)}
+
+    def __len__(self) -> int:
+        return len(self.parameters)
+
+    @cached_property
+    def draw_order(self) -> np.ndarray:
+        """For each parameter, which number of a sound's random draw it takes.
+
+        torchsynth deals the numbers out in lexicographic order of ``module.torchparameters.parameter``.
+        """
+        dotted = [f"{p.module}.torchparameters.{p.name}" for p in self.parameters]
+        return np.argsort(np.argsort(np.array(dotted)))
+
+    @cached_property
+    def default_nebula(self) -> Nebula:
+        """Curves and symmetry as the synth's designers set them."""
+        return Nebula(
+            {p.full_name: p.curve for p in self.parameters}, {p.full_name: p.symmetric for p in self.parameters}
+        )
+
+    def complete(self, nebula: Nebula) -> Nebula:
+        """The nebula over the default one: every parameter listed, in registration order.
+
+        Raises NebulaError for a name this synth does not have.
+        """
+        for name in [*nebula.curves, *nebula.symmetric]:
+            if name not in self.index:
+                raise NebulaError(f"nebula names a parameter this synth does not have: {name}")
+        base = self.default_nebula
+        return Nebula(
+            {name: nebula.curves.get(name, base.curves[name]) for name in self.names},
+            {name: nebula.symmetric.get(name, base.symmetric[name]) for name in self.names},
+        )
+
+    def arrays(self, nebula: Nebula) -> tuple[np.ndarray, np.ndarray]:
+        """Curves (float64) and symmetric flags (bool) of a complete nebula, each (parameters,)."""
+        full = self.complete(nebula)
+        return np.array(list(full.curves.values())), np.array(list(full.symmetric.values()), dtype=bool)
+
+    def nebula(self, curves: Iterable[float], symmetric: Iterable[bool]) -> Nebula:
+        """Inverse of :meth:`arrays`."""
+        return Nebula(
+            {n: float(c) for n, c in zip(self.names, curves, strict=True)},
+            {n: bool(s) for n, s in zip(self.names, symmetric, strict=True)},
+        )
+
+    def to_human(self, raw: Tensor, curves: Tensor, symmetric: Tensor) -> Tensor:
+        """Human values (sounds, parameters), float64, of raw draws.
+
+        ``curves`` and ``symmetric`` are (parameters,), or (sounds, parameters) where each sound has its own.
+        Worked out in float64: a float32 ulp here is audible arithmetic later (fast sweeps).
+        """
+        minimum, maximum = self._range(raw.device)
+        return minimum + (maximum - minimum) * to_unit(raw, curves, symmetric)
+
+    def to_raw(self, human: Tensor, curves: Tensor, symmetric: Tensor) -> Tensor:
+        """Raw values of human ones; the inverse of :meth:`to_human`. Values are clipped to the range."""
+        minimum, maximum = self._range(human.device)
+        unit = ((human.double() - minimum) / (maximum - minimum)).clamp(0, 1)
+        deviation = 2 * unit - 1
+        mirrored = (1 + deviation.sign() * deviation.abs().pow(curves)) / 2
+        return torch.where(symmetric, mirrored, unit.pow(curves))
+
+    def _range(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        ranges = [(p.minimum, p.maximum) for p in self.parameters]
+        minimum, maximum = torch.tensor(ranges, dtype=torch.float64, device=device).T
+        return minimum, maximum
+
+
+def to_unit(raw: Tensor, curves: Tensor, symmetric: Tensor) -> Tensor:
+    """Raw draws through curve and symmetry, still in 0..1, float64 (section 3.3, Figure 4).
+
+    A symmetric curve of exactly 1 is the identity here; torchsynth's own formula loses half the range there.
+    """
+    u = raw.double()
+    deviation = 2 * u - 1
+    mirrored = (1 + deviation.sign() * deviation.abs().pow(1 / curves)) / 2
+    return torch.where(symmetric, mirrored, u.pow(1 / curves))
+
+
+class Controls:
+    """Human values of a batch of sounds, looked up by module and knob: ``controls["adsr_1"]["attack"]``.
+
+    Each value is (sounds, 1), in the dtype the synth computes in.
+    """
+
+    def __init__(self, panel: Panel, human: Tensor) -> None:
+        self._modules: dict[str, dict[str, Tensor]] = {}
+        for k, parameter in enumerate(panel.parameters):
+            self._modules.setdefault(parameter.module, {})[parameter.name] = human[:, k : k + 1]
+
+    def __getitem__(self, module: str) -> dict[str, Tensor]:
+        return self._modules[module]

@@ -1,0 +1,89 @@
+"""The Voice: torchsynth 1.0's instrument, the one behind synth1B1 (the paper, section 3.2 and Figure 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from nebula_tune.synth.architecture import Synth
+from nebula_tune.synth.envelope import ADSR_KNOBS, adsr
+from nebula_tune.synth.lfo import LFO_KNOBS, lfo
+from nebula_tune.synth.oscillators import SQUARE_SAW_KNOBS, VCO_KNOBS, sine_vco, square_saw_vco
+from nebula_tune.synth.parameters import Controls, Panel, Parameter
+
+KEYBOARD_KNOBS = (
+    Parameter("midi_f0", 0.0, 127.0),  # MIDI note
+    Parameter("duration", 0.01, 4.0, curve=0.5),  # seconds
+)
+SOURCES = ("adsr_1", "adsr_2", "lfo_1", "lfo_2")
+DESTINATIONS = ("vco_1_pitch", "vco_1_amp", "vco_2_pitch", "vco_2_amp", "noise_amp")
+MATRIX_KNOBS = tuple(Parameter(f"{s}->{d}", 0.0, 1.0, curve=0.5) for s in SOURCES for d in DESTINATIONS)
+MIXER_KNOBS = (
+    Parameter("vco_1", 0.0, 1.0),
+    Parameter("vco_2", 0.0, 1.0),
+    Parameter("noise", 0.0, 1.0, curve=0.025),
+)
+
+
+class Voice(Synth):
+    """Keyboard, six envelopes, two LFOs, a modulation matrix, two oscillators, noise, and a mixer."""
+
+    panel = Panel(
+        {
+            "keyboard": KEYBOARD_KNOBS,
+            "adsr_1": ADSR_KNOBS,
+            "adsr_2": ADSR_KNOBS,
+            "lfo_1": LFO_KNOBS,
+            "lfo_2": LFO_KNOBS,
+            "lfo_1_amp_adsr": ADSR_KNOBS,
+            "lfo_2_amp_adsr": ADSR_KNOBS,
+            "lfo_1_rate_adsr": ADSR_KNOBS,
+            "lfo_2_rate_adsr": ADSR_KNOBS,
+            "mod_matrix": MATRIX_KNOBS,
+            "vco_1": VCO_KNOBS,
+            "vco_2": SQUARE_SAW_KNOBS,
+            "mixer": MIXER_KNOBS,
+        }
+    )
+
+    def play(self, controls: Controls, noise: Tensor) -> Tensor:
+        """The patch: from knobs to audio (sounds, samples)."""
+        keyboard = controls["keyboard"]
+        rate, frames = self.control_rate, self.control_frames
+
+        def envelope(name: str) -> Tensor:
+            return adsr(controls[name], keyboard["duration"], frames, rate)
+
+        def oscillate(name: str) -> Tensor:
+            return lfo(controls[name], envelope(f"{name}_rate_adsr"), rate) * envelope(f"{name}_amp_adsr")
+
+        sources = torch.stack([envelope("adsr_1"), envelope("adsr_2"), oscillate("lfo_1"), oscillate("lfo_2")], dim=1)
+        patched = self.upsample(torch.matmul(modulation_matrix(controls["mod_matrix"]), sources))
+        modulation = dict(zip(DESTINATIONS, patched.unbind(dim=1), strict=True))
+
+        midi_f0 = keyboard["midi_f0"]
+        vco_1 = sine_vco(controls["vco_1"], midi_f0, modulation["vco_1_pitch"], self.sample_rate)
+        vco_2 = square_saw_vco(controls["vco_2"], midi_f0, modulation["vco_2_pitch"], self.sample_rate)
+        return mix(
+            controls["mixer"],
+            {
+                "vco_1": vco_1 * modulation["vco_1_amp"],
+                "vco_2": vco_2 * modulation["vco_2_amp"],
+                "noise": noise * modulation["noise_amp"],
+            },
+        )
+
+
+def modulation_matrix(knobs: Mapping[str, Tensor]) -> Tensor:
+    """How much of each source reaches each destination, (sounds, destinations, sources)."""
+    rows = [torch.cat([knobs[f"{s}->{d}"] for s in SOURCES], dim=1) for d in DESTINATIONS]
+    return torch.stack(rows, dim=1)
+
+
+def mix(levels: Mapping[str, Tensor], channels: Mapping[str, Tensor]) -> Tensor:
+    """Weighted sum of channels (sounds, samples); a sound that exceeds 1 is scaled down to its own peak."""
+    total = torch.stack([levels[name] * channel for name, channel in channels.items()]).sum(dim=0)
+    peak = total.abs().amax(dim=1, keepdim=True)
+    return total / peak.clamp(min=1)

@@ -1,0 +1,59 @@
+"""What search and scoring exchange: a point of the search, and the score it gets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A nebula, or a relaxed one, as arrays in the synth's registration order.
+
+    ``curves`` (parameters,) > 0; ``probabilities`` (parameters,) in [0, 1] that a sound's parameter is symmetric:
+    0 or 1 for a nebula, anything between for a relaxed one, whose sounds each draw their own flags.
+    """
+
+    curves: Floats
+    probabilities: Floats
+
+    @property
+    def relaxed(self) -> bool:
+        """Whether any flag is still open."""
+        return bool(np.any((self.probabilities > 0) & (self.probabilities < 1)))
+
+    @property
+    def symmetric(self) -> NDArray[np.bool_]:
+        """The flags, hardened at one half."""
+        return self.probabilities > 0.5
+
+    def hardened(self) -> Point:
+        """The nebula this relaxed point is nearest to."""
+        return Point(self.curves, self.symmetric.astype(np.float64))
+
+
+@dataclass(frozen=True)
+class Score:
+    """How near one trial's sounds are to the target; smaller is nearer.
+
+    Attributes:
+        value: what the search minimises: the unbiased l1 MMD (or minus the spread, for diversity).
+        mmd: eq. 2 of the paper on the same sounds.
+        silent: share of silent sounds.
+        curve_gradient: (parameters,) derivative of ``value`` by log curve.
+        flag_gradient: (parameters,) derivative of ``value`` by the logit of ``probabilities``.
+        flag_information: (parameters,) Fisher information of those logits; 0 where a flag is decided.
+        deviation: standard deviation of the witness over the sounds: the scale of both gradients.
+    """
+
+    value: float
+    mmd: float
+    silent: float
+    curve_gradient: Floats
+    flag_gradient: Floats
+    flag_information: Floats
+    deviation: float
