@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nebula_tune.nebula import Nebula
-    from nebula_tune.study.tune import tune
+    from nebula_tune.run import tune
     from nebula_tune.synth.voice import Voice
 
 __version__ = "0.1.0"
 __all__ = ["Nebula", "Voice", "__version__", "tune"]
 
-_HOMES = {"Nebula": "nebula_tune.nebula", "Voice": "nebula_tune.synth.voice", "tune": "nebula_tune.study.tune"}
+_HOMES = {"Nebula": "nebula_tune.nebula", "Voice": "nebula_tune.synth.voice", "tune": "nebula_tune.run"}
 
 
 def __getattr__(name: str) -> Any:

@@ -7,8 +7,11 @@ sound and s the score (derivative of the log density) of its raw draw, dJ/d log 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +20,10 @@ from torch import Tensor
 
 from nebula_tune.corpus.prepare import Prepare, is_silent, prepare
 from nebula_tune.distance.energy import SortedCorpus, within
-from nebula_tune.embedding import Embedding
-from nebula_tune.synth import Synth
+from nebula_tune.embedding import Embedding, make_embedding
+from nebula_tune.files import write_atomically
+from nebula_tune.nebula import Nebula
+from nebula_tune.synth import Synth, architecture
 from nebula_tune.synth.parameters import SMALLEST_RADIUS
 from nebula_tune.trial import Floats, Point, Score
 
@@ -63,6 +68,42 @@ class Target:
         self.mean_distance = mean_distance
         self.mean_distance_v = float(within(data).sum()) / self.sounds**2
 
+    @classmethod
+    def load(cls, path: Path) -> Target:
+        """Read what :meth:`save` wrote."""
+        with np.load(path, allow_pickle=False) as file:
+            return cls(file["vectors"], float(file["mean_distance"]))
+
+    @staticmethod
+    def save(path: Path, vectors: NDArray[np.float32], mean_distance: float) -> None:
+        """Write a target's vectors for workers to load, atomically."""
+        buffer = io.BytesIO()
+        np.savez(buffer, vectors=vectors, mean_distance=np.float64(mean_distance))
+        write_atomically(path, buffer.getvalue())
+
+
+@dataclass(frozen=True)
+class ScorerSpec:
+    """What a worker needs to build its scorer: names, settings, and where the target's vectors are."""
+
+    synth: str
+    embedding: Mapping[str, Any]
+    prepare: Prepare
+    target: str | None
+    device: str
+
+    def build(self) -> Scorer:
+        """The scorer, on this process's own device."""
+        options = dict(self.embedding)
+        embedding = make_embedding(options.pop("name"), **options, device=self.device)
+        seconds = self.prepare.render_seconds(embedding.seconds)
+        synth = architecture(self.synth)(Nebula(), CHUNK, embedding.sample_rate, seconds, self.device, threads=1)
+        return Scorer(synth, embedding, self.prepare, Target.load(Path(self.target)) if self.target else None)
+
+    def concurrency(self, cores: int) -> int:
+        """Chunks a worker runs at a time: one a core; a GPU takes one after the other."""
+        return cores if self.device == "cpu" else 1
+
 
 class Scorer:
     """Scores trials of one synth under one embedding, against a target; or for their own spread where there is none."""
@@ -86,6 +127,10 @@ class Scorer:
         return Chunk(
             vectors.cpu().numpy(), to_target.cpu().numpy(), curve_scores, flag_scores, int(is_silent(audio).sum())
         )
+
+    def run(self, request: Request, number: int | None, chunks: Sequence[Any]) -> Chunk | Score:
+        """One task of a trial: chunk ``number``, or (None) the reduction of its chunks."""
+        return self.reduce(request, chunks) if number is None else self.chunk(request, number)
 
     def vectors(self, audio: Tensor) -> Tensor:
         """Vectors (sounds, D) of audio (sounds, samples): prepared, embedded, frames flattened."""

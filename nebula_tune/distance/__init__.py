@@ -1,5 +1,5 @@
 """Distances between corpora of vectors."""
 
-from nebula_tune.distance.energy import MMD, SortedCorpus, l1_mmd, within
+from nebula_tune.distance.energy import MMD, SortedCorpus, l1_mmd, mean_within, within
 
-__all__ = ["MMD", "SortedCorpus", "l1_mmd", "within"]
+__all__ = ["MMD", "SortedCorpus", "l1_mmd", "mean_within", "within"]

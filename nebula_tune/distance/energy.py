@@ -49,6 +49,13 @@ def within(x: Tensor) -> Tensor:
     return SortedCorpus(x).sums(x)
 
 
+def mean_within(x: NDArray[np.float32], groups: Groups = None) -> float:
+    """E d(x, x') over pairs of different groups, of sounds x (n, D)."""
+    data = _matrix(x, "x")
+    same, pairs = _same_group(data, groups, "x")
+    return (float(within(data).sum()) - same) / pairs
+
+
 @dataclass(frozen=True)
 class MMD:
     """The l1 MMD of two corpora and what can be said of it. Made by :func:`l1_mmd`.

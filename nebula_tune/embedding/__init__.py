@@ -8,9 +8,21 @@ from typing import Any
 from nebula_tune.embedding.base import Embedding
 from nebula_tune.errors import EmbeddingError
 
+# OpenL3's twelve names, and what each means to its class.
+OPENL3: dict[str, dict[str, Any]] = {
+    f"openl3-{content}-{representation}-{size}": {"content": content, "representation": representation, "size": size}
+    for content in ("music", "env")
+    for representation in ("mel256", "mel128", "linear")
+    for size in (512, 6144)
+}
+
 # name: where its class is; imported when asked for.
 EMBEDDINGS = {
     "logmel": "nebula_tune.embedding.logmel:LogMel",
+    "mss": "nebula_tune.embedding.mss:MultiScaleSpectrogram",
+    "scattering": "nebula_tune.embedding.scattering:Scattering",
+    "aisfx": "nebula_tune.embedding.aisfx:AiSFX",
+    **dict.fromkeys(OPENL3, "nebula_tune.embedding.openl3:OpenL3"),
 }
 
 
@@ -21,7 +33,7 @@ def make_embedding(name: str, **options: Any) -> Embedding:
     module, _, attribute = EMBEDDINGS[name].partition(":")
     factory = getattr(import_module(module), attribute)
     try:
-        embedding: Embedding = factory(**options)
+        embedding: Embedding = factory(**OPENL3.get(name, {}), **options)
     except TypeError as error:
         raise EmbeddingError(f"embedding {name} does not take these options: {error}") from error
     return embedding

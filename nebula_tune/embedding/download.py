@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -11,14 +10,13 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from platformdirs import user_cache_dir
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from nebula_tune.corpus.cache import cache_folder
 from nebula_tune.errors import EmbeddingError, StorageError
 from nebula_tune.files import write_atomically
 
-CACHE_VARIABLE = "NEBULA_TUNE_CACHE"
 TIMEOUT = 30.0  # seconds without a byte
 CHUNK = 1 << 18
 LARGEST = 512 * 2**20  # bytes; what is being fetched has 25 MB
@@ -37,8 +35,8 @@ class Source:
 
 
 def weights_folder() -> Path:
-    """Where fetched weights are kept: ``$NEBULA_TUNE_CACHE/weights``, else in the user's own cache folder."""
-    return Path(os.environ.get(CACHE_VARIABLE) or user_cache_dir("nebula-tune")) / "weights"
+    """Where fetched weights are kept."""
+    return cache_folder() / "weights"
 
 
 def fetch_source(source: Source, console: Console | None = None) -> Path:
@@ -64,7 +62,7 @@ def keep(path: Path, content: bytes) -> None:
         write_atomically(path, content)
     except StorageError as error:
         raise StorageError(
-            f"{error}; free {len(content) >> 20} MB there or set {CACHE_VARIABLE} to another folder"
+            f"{error}; free {len(content) >> 20} MB there or set NEBULA_TUNE_CACHE to another folder"
         ) from error
 
 

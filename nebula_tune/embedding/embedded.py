@@ -112,8 +112,7 @@ def _embed_folder(
     vectors: dict[str, NDArray[np.float32]] = {}
     seen: dict[bytes, str] = {}
 
-    def load(path: Path) -> tuple[SoundFile, NDArray[np.float32] | None]:
-        """The file, and its vector where that is known."""
+    def load(path: Path) -> tuple[SoundFile, NDArray[np.float32]]:
         file = fingerprint(path, folder)
         vector = cache.get(file.key)
         if vector is None:

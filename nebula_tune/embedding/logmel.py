@@ -68,7 +68,7 @@ class LogMel(Embedding):
         wanted = np.geomspace(1, frames, TIME_BINS)
         edges = [0]
         for edge in wanted:
-            edges.append(max(int(round(edge)), edges[-1] + 1))
+            edges.append(max(round(float(edge)), edges[-1] + 1))
         return [*edges[:-1], frames]
 
     def embed_batch(self, audio: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from nebula_tune.errors import UserInputError
 from nebula_tune.nebula import Nebula
 from nebula_tune.synth import synth1b1
+from nebula_tune.synth.backends import BACKENDS, Renderer
 from nebula_tune.synth.noise import ROWS, noise_rows
 from nebula_tune.synth.parameters import Controls, Panel
 
@@ -26,6 +27,9 @@ class Synth(ABC):
         seconds: length of each sound.
         device: where audio is computed and returned.
         dtype: torch.float32, or torch.float64 for a reference.
+        backend: "fast" for the architecture's renderer for this device, "reference" for the patch in plain torch,
+            "auto" for the first where there is one. Where gradients are asked for, the patch is always used.
+        threads: threads of the fast CPU renderer; None for one a core. It cannot change the audio.
 
     Raises UserInputError and NebulaError for settings that cannot be used.
     """
@@ -41,6 +45,8 @@ class Synth(ABC):
         seconds: float = 4.0,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
+        backend: str = "auto",
+        threads: int | None = None,
     ) -> None:
         if batch_size < 1 or sample_rate < 1000 or not 0 < seconds <= 3600:
             raise UserInputError(
@@ -54,12 +60,22 @@ class Synth(ABC):
         self.device = torch.device(device)
         self.dtype = dtype
         self.samples = round(seconds * sample_rate)
-        frames = round(self.samples / sample_rate * self.control_rate)
+        frames = round(seconds * self.control_rate)
+        if frames < 2:
+            raise UserInputError(
+                f"a sound needs two control frames, {2 / self.control_rate:.4f} seconds; not {seconds}"
+            )
         self.control_frames = torch.arange(frames, device=self.device, dtype=dtype)
         self._noise = torch.from_numpy(noise_rows(self.samples)).to(self.device, dtype)
         curves, symmetric = self.panel.arrays(self.nebula)
         self._curves = torch.from_numpy(curves).to(self.device)
         self._symmetric = torch.from_numpy(symmetric).to(self.device)
+        self._renderer = self._choose(backend, threads)
+
+    @property
+    def backend(self) -> str:
+        """What computes the audio: "fast" or "reference"."""
+        return "fast" if self._renderer else "reference"
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
@@ -84,7 +100,7 @@ class Synth(ABC):
         return torch.from_numpy(numbers[:, self.panel.draw_order]).to(self.device)
 
     def draw_with_coins(self, first_index: int, sounds: int) -> tuple[Tensor, Tensor]:
-        """:meth:`draw`, and one more uniform number for each parameter, from the same generators, (sounds, parameters)."""
+        """:meth:`draw`, and one more uniform number a parameter from the same generators, (sounds, parameters)."""
         count = len(self.panel)
         numbers = synth1b1.draw(first_index, sounds, 2 * count)
         raw, coins = numbers[:, self.panel.draw_order], numbers[:, count + self.panel.draw_order]
@@ -100,12 +116,29 @@ class Synth(ABC):
 
     def render_human(self, human: Tensor, first_index: int = 0) -> Tensor:
         """Audio (sounds, samples) of human values (sounds, parameters)."""
+        human = human.to(self.device)
+        if self._renderer and not (human.requires_grad and torch.is_grad_enabled()):
+            return self._renderer(human, first_index)
         rows = (first_index + torch.arange(len(human), device=self.device)) % ROWS
-        return self.play(Controls(self.panel, human.to(self.device, self.dtype)), self._noise[rows])
+        return self.play(Controls(self.panel, human.to(self.dtype)), self._noise[rows])
 
     def upsample(self, control: Tensor) -> Tensor:
-        """Control signals (sounds, signals, frames) at audio rate, (sounds, signals, samples), by linear interpolation."""
+        """Control signals (sounds, signals, frames) at audio rate, (sounds, signals, samples); linear in between."""
         return torch.nn.functional.interpolate(control, self.samples, mode="linear", align_corners=True)
+
+    def renderer(self, threads: int | None) -> Renderer | None:
+        """A fast renderer for this synth's device and dtype; None where there is none."""
+        return None
+
+    def _choose(self, backend: str, threads: int | None) -> Renderer | None:
+        if backend not in BACKENDS:
+            raise UserInputError(f"no backend {backend!r}; known: {', '.join(BACKENDS)}")
+        if threads is not None and threads < 1:
+            raise UserInputError(f"threads must be 1 or more, not {threads}")
+        renderer = None if backend == "reference" else self.renderer(threads)
+        if backend == "fast" and renderer is None:
+            raise UserInputError(f"no fast backend for {type(self).__name__} in {self.dtype} on {self.device}")
+        return renderer
 
     @abstractmethod
     def play(self, controls: Controls, noise: Tensor) -> Tensor:

@@ -8,56 +8,23 @@ wrapped, so long notes do not drift. What comes after the last release is exactl
 
 A sound is always worked out alone, by one thread, by the same instructions: its bits depend neither on the batch
 it is in nor on the number of threads. All compiled functions stay in this file, because numba's cache on disk is
-renewed when the file of the function changes, and not when another file does.
+renewed when this file changes, and not when another one does.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-from numba import njit
 
+from nebula_tune.synth import fast_layout as at
 from nebula_tune.synth.envelope import EPSILON
-from nebula_tune.synth.lfo import SELECTOR_EXPONENT, SHAPES
-from nebula_tune.synth.voice import DESTINATIONS, Voice
+from nebula_tune.synth.fast_layout import compiled
+from nebula_tune.synth.lfo import SELECTOR_EXPONENT
 
 Array = np.ndarray[Any, Any]
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def compiled(function: F) -> F:
-    """Compile with numba, without the interpreter's lock, and keep the machine code on disk where that is possible.
-
-    Products and sums may fuse, and no comparison relies on NaN or on the sign of zero; nothing is reordered.
-    """
-    options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nnan", "nsz"}}
-    try:
-        result: F = njit(cache=True, **options)(function)
-    except RuntimeError:  # neither the package nor the user's cache folder can be written
-        result = njit(**options)(function)
-    return result
-
-
-def _first(module: str) -> int:
-    return next(k for k, p in enumerate(Voice.panel.parameters) if p.module == module)
-
-
-RATE = Voice.control_rate
-DURATION = Voice.panel.index["keyboard.duration"]
-MIDI_F0 = Voice.panel.index["keyboard.midi_f0"]
-MATRIX, MIXER = _first("mod_matrix"), _first("mixer")
-HEARD_ENVELOPES = ("adsr_1", "adsr_2", "lfo_1_amp_adsr", "lfo_2_amp_adsr")
-RATE_ENVELOPES = ("lfo_1_rate_adsr", "lfo_2_rate_adsr")
-ENVELOPES = np.array([_first(name) for name in HEARD_ENVELOPES + RATE_ENVELOPES])
-LFOS, VCOS = np.array([_first("lfo_1"), _first("lfo_2")]), np.array([_first("vco_1"), _first("vco_2")])
-RELEASE = 3  # column of an envelope's release
-TUNING, DEPTH, PHASE, SHAPE = 0, 1, 2, 3  # columns of a VCO; DEPTH and PHASE are an LFO's too
-LEVELS = 3  # column of an LFO's first shape level
-N_SHAPES, N_DESTINATIONS = len(SHAPES), len(DESTINATIONS)
-
+PLANS = at.N_DESTINATIONS  # row of the scratch where the VCOs' plans are kept, once the envelopes have been used
 LANES = 16  # blocks of samples are padded to a multiple of this, so that no vector loop has a remainder
 STEEPEST = 0.35  # largest bend (in powers of e) over one control interval that the closed form is used for
 SEMITONE = math.log(2) / 12
@@ -69,7 +36,7 @@ ONE, TWO, HALF = np.float32(1), np.float32(2), np.float32(0.5)
 
 
 @compiled
-def exp2_64(x: float) -> float:
+def exp2_64(x: float) -> Any:
     """2^x in float64 to 1e-14, for |x| < 1000: Taylor series of the fraction, the whole part as an exponent."""
     whole = np.floor(x + 0.5)
     f = (x - whole) * 0.6931471805599453
@@ -173,38 +140,40 @@ def fall(start: float, span: float, alpha: float, floor: float, envelope: Array)
 @compiled
 def trace_envelope(knobs: Array, first: int, envelope: Array) -> None:
     """Fill ``envelope`` (frames,) with the ADSR whose knobs start at column ``first``."""
-    duration = knobs[DURATION]
+    duration = knobs[at.DURATION]
     attack, decay = knobs[first], knobs[first + 1]
     sustain, release, alpha = knobs[first + 2], knobs[first + 3], knobs[first + 4]
     attack = min(attack, duration)
     decay = min(max(duration - attack, 0.0), decay)
-    span = RATE * attack
+    span = at.RATE * attack
     risen = min(len(envelope), int(span) + 2)
     for n in range(risen):
         envelope[n] = power(min((n + EPSILON) / span + EPSILON, 1.0), alpha)
-    envelope[risen:] = 1.0
-    fall(RATE * attack, RATE * decay, alpha, sustain, envelope)
-    fall(RATE * duration, RATE * release, alpha, 0.0, envelope)
+    for n in range(risen, len(envelope)):
+        envelope[n] = 1.0
+    fall(at.RATE * attack, at.RATE * decay, alpha, sustain, envelope)
+    fall(at.RATE * duration, at.RATE * release, alpha, 0.0, envelope)
 
 
 @compiled
 def trace_lfo(knobs: Array, first: int, signal: Array) -> None:
     """An LFO: ``signal`` (frames,) holds the envelope that moves its frequency, and gets its output."""
-    share = np.empty(N_SHAPES)
-    highest = max(knobs[first + LEVELS : first + LEVELS + N_SHAPES].max(), 1e-300)
-    for k in range(N_SHAPES):
-        share[k] = (knobs[first + LEVELS + k] / highest) ** SELECTOR_EXPONENT
-    total = share.sum()
-    if total > 0:
-        share /= total
-    else:
-        share[:] = 1 / N_SHAPES
+    highest = 1e-300
+    for k in range(at.N_SHAPES):
+        highest = max(highest, knobs[first + at.LEVELS + k])
+    total = 0.0
+    share = np.zeros(at.N_SHAPES)
+    for k in range(at.N_SHAPES):
+        share[k] = (knobs[first + at.LEVELS + k] / highest) ** SELECTOR_EXPONENT
+        total += share[k]
+    for k in range(at.N_SHAPES):
+        share[k] = share[k] / total if total > 0 else 1 / at.N_SHAPES
     sine, triangle, saw_up, saw_down, square = share[0], share[1], share[2], share[3], share[4]
 
-    start = knobs[first + PHASE] / (2 * math.pi)
+    start = knobs[first + at.PHASE] / (2 * math.pi)
     turns = 0.0
     for n in range(len(signal)):
-        turns += max(knobs[first] + knobs[first + DEPTH] * signal[n], 0.0) / RATE
+        turns += max(knobs[first] + knobs[first + at.DEPTH] * signal[n], 0.0) / at.RATE
         signal[n] = turns
     for n in range(len(signal)):
         saw = signal[n] + start
@@ -215,21 +184,30 @@ def trace_lfo(knobs: Array, first: int, signal: Array) -> None:
 
 
 @compiled
-def trace_controls(knobs: Array, work: Array, controls: Array) -> None:
-    """Fill ``controls`` (destinations, frames) with the mod matrix's outputs; ``work`` is (envelopes, frames).
+def trace_controls(knobs: Array, frames: int, work: Array) -> None:
+    """Fill the first rows of ``work`` with the mod matrix's outputs, (destinations, frames); the others are scratch.
 
     Each function is called from one place, in a loop, so that it is compiled once.
     """
-    for k in range(len(ENVELOPES)):
-        trace_envelope(knobs, ENVELOPES[k], work[k])
-    for k in range(len(LFOS)):
-        trace_lfo(knobs, LFOS[k], work[4 + k])
-        work[2 + k] *= work[4 + k]
-    for d in range(N_DESTINATIONS):
-        m0, m1 = knobs[MATRIX + d], knobs[MATRIX + N_DESTINATIONS + d]
-        m2, m3 = knobs[MATRIX + 2 * N_DESTINATIONS + d], knobs[MATRIX + 3 * N_DESTINATIONS + d]
-        for n in range(controls.shape[1]):
-            controls[d, n] = m0 * work[0, n] + m1 * work[1, n] + m2 * work[2, n] + m3 * work[3, n]
+    base = at.N_DESTINATIONS
+    for k in range(len(at.ENVELOPES)):
+        trace_envelope(knobs, at.ENVELOPES[k], work[base + k, :frames])
+    for k in range(len(at.LFOS)):
+        lfo, amplitude = work[base + 4 + k, :frames], work[base + 2 + k, :frames]
+        trace_lfo(knobs, at.LFOS[k], lfo)
+        for n in range(frames):
+            amplitude[n] *= lfo[n]
+    for d in range(at.N_DESTINATIONS):
+        mix_sources(knobs, d, work[base], work[base + 1], work[base + 2], work[base + 3], work[d, :frames])
+
+
+@compiled
+def mix_sources(knobs: Array, d: int, s0: Array, s1: Array, s2: Array, s3: Array, out: Array) -> None:
+    """One output (frames,) of the mod matrix, column ``d``, from its four inputs."""
+    m0, m1 = knobs[at.MATRIX + d], knobs[at.MATRIX + at.N_DESTINATIONS + d]
+    m2, m3 = knobs[at.MATRIX + 2 * at.N_DESTINATIONS + d], knobs[at.MATRIX + 3 * at.N_DESTINATIONS + d]
+    for n in range(len(out)):
+        out[n] = m0 * s0[n] + m1 * s1[n] + m2 * s2[n] + m3 * s3[n]
 
 
 @compiled
@@ -237,25 +215,27 @@ def frames_to_trace(knobs: Array, frames: int) -> int:
     """How many control frames there are to work out: up to two after the last envelope has fallen to exactly 0."""
     longest = 0.0
     for k in range(4):
-        release = knobs[ENVELOPES[k] + RELEASE]
+        release = knobs[at.ENVELOPES[k] + at.RELEASE]
         if release <= 0:
             return frames  # without a release the envelope stays where it is
         longest = max(longest, release)
-    return min(frames, int(RATE * (knobs[DURATION] + longest)) + 4)
+    return min(frames, int(at.RATE * (knobs[at.DURATION] + longest)) + 4)
 
 
 # --- audio rate ----------------------------------------------------------------------------------------------------
 
 
 @compiled
-def plan_sweep(midi: Array, starts: Array, offsets: Array, per_sample: float, sample_rate: int, plan: Array) -> None:
-    """How a VCO's phase moves between control frames: ``plan`` (3, intervals) gets speed, bend and advance.
+def plan_sweep(
+    midi: Array, starts: Array, offsets: Array, sample_rate: int, speeds: Array, bends: Array, advances: Array
+) -> None:
+    """How a VCO's phase moves between control frames: ``speeds``, ``bends`` and ``advances``, (intervals,) each.
 
     From the interval's start, the phase of its q-th sample (from 1) is speed * q * mean_growth(bend * q) turns, and
     advance is that of its last. An advance below 0 marks an interval that is too steep for that, or partly clipped.
     """
-    intervals = plan.shape[1]
-    for k in range(intervals):
+    per_sample = (len(offsets) - 1) / (starts[len(offsets) - 1] - 1)  # control frames
+    for k in range(len(speeds)):
         rise = midi[k + 1] - midi[k]
         length = starts[k + 1] - starts[k]
         begin = midi[k] + rise * offsets[k]
@@ -267,9 +247,9 @@ def plan_sweep(midi: Array, starts: Array, offsets: Array, per_sample: float, sa
         inside = (begin == begin_in) & (end == end_in) & (abs(bend * length) < STEEPEST)
         bend = bend if inside else 0.0
         speed = 440.0 / sample_rate * exp2_64((begin_in - 69) / 12) / mean_growth(bend)
-        plan[0, k] = speed
-        plan[1, k] = bend
-        plan[2, k] = speed * length * mean_growth(bend * length) if inside | flat else -1.0
+        speeds[k] = speed
+        bends[k] = bend
+        advances[k] = speed * length * mean_growth(bend * length) if inside | flat else -1.0
 
 
 @compiled
@@ -310,14 +290,20 @@ def play_vcos(sine: Array, square_saw: Array, a1: Any, d1: Any, a2: Any, d2: Any
 
 
 @compiled
-def add_noise(audio: Array, vcos: Array, noise: Array, a: Any, d: Any) -> np.float32:
-    """Write the sum of the VCOs and the noise to ``audio``; returns its peak."""
-    peak = np.float32(0)
-    for j in range(len(audio)):
-        y = vcos[j] + noise[j] * (a + d * np.float32(j))
-        audio[j] = y
-        peak = max(peak, abs(y))
-    return peak
+def add_noise(out: Array, vcos: Array, noise: Array, a: Any, d: Any) -> None:
+    """Write the sum of the VCOs and the noise to ``out``."""
+    for j in range(len(out)):
+        out[j] = vcos[j] + noise[j] * (a + d * np.float32(j))
+
+
+@compiled
+def find_peak(out: Array) -> Any:
+    """Largest magnitude, by the floats' bits: without a sign they sort like integers, whose maximum vectorises."""
+    bits = out.view(np.int32)
+    top = np.int32(0)
+    for i in range(len(bits)):
+        top = max(top, bits[i] & np.int32(0x7FFFFFFF))
+    return np.int32(top).view(np.float32)
 
 
 @compiled
@@ -327,60 +313,55 @@ def prepare(knobs: Array, all_frames: int, work: Array) -> int:
     Rows of ``work`` get, at control rate: VCO 1's pitch (MIDI) and amplitude, VCO 2's, the noise's amplitude.
     """
     frames = frames_to_trace(knobs, all_frames)
-    trace_controls(knobs, work[N_DESTINATIONS:, :frames], work[:N_DESTINATIONS, :frames])
-    for v in range(len(VCOS)):
-        first = VCOS[v]
-        midi, amplitude = work[2 * v], work[2 * v + 1]
+    trace_controls(knobs, frames, work)
+    for v in range(len(at.VCOS)):
+        first = at.VCOS[v]
+        midi, amplitude = work[2 * v, :frames], work[2 * v + 1, :frames]
         # VCO 2's waveform has a factor that depends on its shape only
-        level = knobs[MIXER + v] * (1 - knobs[first + SHAPE] / 2 if v == 1 else 1.0)
+        level = knobs[at.MIXER + v] * (1 - knobs[first + at.SHAPE] / 2 if v == 1 else 1.0)
         for n in range(frames):
-            midi[n] = knobs[MIDI_F0] + knobs[first + TUNING] + knobs[first + DEPTH] * midi[n]
+            midi[n] = knobs[at.MIDI_F0] + knobs[first + at.TUNING] + knobs[first + at.DEPTH] * midi[n]
             amplitude[n] *= level
     noise = work[4]
-    noise[:frames] *= knobs[MIXER + 2]
+    for n in range(frames):
+        noise[n] *= knobs[at.MIXER + 2]
     while frames > 0 and work[1, frames - 1] == 0 and work[3, frames - 1] == 0 and noise[frames - 1] == 0:
         frames -= 1
     return frames
 
 
 @compiled
-def drive(knobs: Array) -> float:
+def drive(knobs: Array) -> Any:
     """How hard VCO 2's sine is driven into tanh: by the highest pitch asked for, not clipped to the keyboard."""
-    first = VCOS[1]
-    midi = knobs[MIDI_F0] + knobs[first + TUNING] + max(knobs[first + DEPTH], 0.0)
+    first = at.VCOS[1]
+    midi = knobs[at.MIDI_F0] + knobs[first + at.TUNING] + max(knobs[first + at.DEPTH], 0.0)
     highest = 440 * 2 ** ((midi - 69) / 12)
     return math.pi * 12000 / (highest * math.log10(highest))
 
 
 @compiled
 def render_sound(
-    knobs: Array,
-    noise: Array,
-    starts: Array,
-    offsets: Array,
-    sample_rate: int,
-    work: Array,
-    blocks: Array,
-    audio: Array,
+    knobs: Array, noise: Array, starts: Array, offsets: Array, sample_rate: int, work: Array, blocks: Array, out: Array
 ) -> None:
-    """One sound: from human values (parameters,) to ``audio`` (samples,). ``work`` and ``blocks`` are scratch."""
+    """One sound: from human values (parameters,) to ``out`` (samples,). ``work`` and ``blocks`` are scratch."""
     frames = len(offsets)
     intervals = min(prepare(knobs, frames, work), frames - 1)
-    per_sample = (frames - 1) / (len(audio) - 1)  # control frames
+    per_sample = (frames - 1) / (len(out) - 1)  # control frames
     turns = np.empty(2)
-    plans = work[N_DESTINATIONS : N_DESTINATIONS + 6].reshape(2, 3, work.shape[1])
-    for v in range(len(VCOS)):
-        turns[v] = knobs[VCOS[v] + PHASE] / (2 * math.pi)
-        plan_sweep(work[2 * v], starts, offsets, per_sample, sample_rate, plans[v, :, :intervals])
-    hardness, shape = np.float32(drive(knobs)), np.float32(knobs[VCOS[1] + SHAPE])
+    for v in range(len(at.VCOS)):
+        turns[v] = knobs[at.VCOS[v] + at.PHASE] / (2 * math.pi)
+        p = PLANS + 3 * v
+        speeds, bends, advances = work[p, :intervals], work[p + 1, :intervals], work[p + 2, :intervals]
+        plan_sweep(work[2 * v], starts, offsets, sample_rate, speeds, bends, advances)
+    hardness, shape = np.float32(drive(knobs)), np.float32(knobs[at.VCOS[1] + at.SHAPE])
 
     steps = np.empty(blocks.shape[1])
-    peak = np.float32(0)
     for k in range(intervals):
         begin, end, offset = starts[k], starts[k + 1], offsets[k]
         padded = (end - begin + LANES - 1) // LANES * LANES
-        for v in range(len(VCOS)):
-            speed, bend, advance = plans[v, 0, k], plans[v, 1, k], plans[v, 2, k]
+        for v in range(len(at.VCOS)):
+            p = PLANS + 3 * v
+            speed, bend, advance = work[p, k], work[p + 1, k], work[p + 2, k]
             if advance >= 0:
                 sweep(turns[v], speed, bend, blocks[v, :padded])
                 now = turns[v] + advance
@@ -395,23 +376,25 @@ def render_sound(
         play_vcos(blocks[0, :padded], blocks[1, :padded], a1, d1, a2, d2, hardness, shape)
         rise_n = work[4, k + 1] - work[4, k]
         an, dn = np.float32(work[4, k] + rise_n * offset), np.float32(rise_n * per_sample)
-        peak = max(peak, add_noise(audio[begin:end], blocks[0], noise[begin:end], an, dn))
+        add_noise(out[begin:end], blocks[0], noise[begin:end], an, dn)
     end = starts[intervals]
-    audio[end:] = 0
+    for i in range(end, len(out)):
+        out[i] = 0
+    peak = find_peak(out[:end])
     if peak > 1:
         for i in range(end):
-            audio[i] /= peak
+            out[i] /= peak
 
 
 @compiled
 def render_sounds(
-    human: Array, rows: Array, noise: Array, starts: Array, offsets: Array, sample_rate: int, audio: Array
+    human: Array, rows: Array, noise: Array, starts: Array, offsets: Array, sample_rate: int, out: Array
 ) -> None:
-    """Sounds one after another: ``human`` (sounds, parameters) to ``audio`` (sounds, samples) with noise ``rows``."""
+    """Sounds one after another: ``human`` (sounds, parameters) to ``out`` (sounds, samples) with noise ``rows``."""
     longest = 0
     for k in range(len(starts) - 1):
         longest = max(longest, starts[k + 1] - starts[k])
-    work = np.zeros((N_DESTINATIONS + len(ENVELOPES), len(starts)))
+    work = np.zeros((at.N_DESTINATIONS + len(at.ENVELOPES), len(starts)))
     blocks = np.zeros((2, longest + 2 * LANES), dtype=np.float32)
     for b in range(len(human)):
-        render_sound(human[b], noise[rows[b]], starts, offsets, sample_rate, work, blocks, audio[b])
+        render_sound(human[b], noise[rows[b]], starts, offsets, sample_rate, work, blocks, out[b])

@@ -39,9 +39,19 @@ def lfo(knobs: Mapping[str, Tensor], rate_envelope: Tensor, control_rate: float)
         "rsaw": 1 - saw,
         "sqr": (torch.sign(cosine) + 1) / 2,
     }
-    levels = torch.cat([knobs[shape] for shape in SHAPES], dim=1).pow(SELECTOR_EXPONENT)
-    weights = levels / levels.sum(dim=1, keepdim=True)
+    weights = shape_weights(torch.cat([knobs[shape] for shape in SHAPES], dim=1))
     return torch.stack([weights[:, k : k + 1] * waves[shape] for k, shape in enumerate(SHAPES)]).sum(dim=0)
+
+
+def shape_weights(levels: Tensor) -> Tensor:
+    """What each shape contributes, from the shapes' levels, (sounds, shapes); the weights of a sound add up to 1.
+
+    Levels are taken relative to the largest. It cancels out, but without it small levels would vanish when raised
+    to their power, and all of them together would be 0 / 0, as in torchsynth. If all are 0 the shapes share alike.
+    """
+    largest = levels.amax(dim=1, keepdim=True)
+    powers = torch.where(largest > 0, levels / largest, torch.ones_like(levels)).pow(SELECTOR_EXPONENT)
+    return powers / powers.sum(dim=1, keepdim=True)
 
 
 def running_phase(increments: Tensor, initial_phase: Tensor) -> Tensor:

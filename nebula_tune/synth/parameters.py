@@ -17,6 +17,10 @@ from torch import Tensor
 from nebula_tune.errors import NebulaError
 from nebula_tune.nebula import Nebula
 
+# torchsynth maps draws in float32, where what is smaller than this is zero. That can be heard: a decay or release of
+# exactly zero is left out of its envelope, which then does not fall at all.
+VANISHING = 2.0**-150
+
 # Radii below this are taken as this, so that logarithms stay finite; a raw draw is a multiple of 2^-24.
 SMALLEST_RADIUS = 2.0**-25
 
@@ -95,7 +99,8 @@ class Panel:
         """Human values (sounds, parameters), float64, of raw draws.
 
         ``curves`` and ``symmetric`` are (parameters,), or (sounds, parameters) where each sound has its own.
-        Worked out in float64: a float32 ulp here is audible arithmetic later (fast sweeps).
+        Worked out in float64: a float32 ulp here is audible arithmetic later (fast sweeps). On a CPU a sound's values
+        are the same bits in every batch.
         """
         minimum, maximum = self._range(raw.device)
         return minimum + (maximum - minimum) * to_unit(raw, curves, symmetric)
@@ -108,9 +113,12 @@ class Panel:
         mirrored = (1 + deviation.sign() * deviation.abs().pow(curves)) / 2
         return torch.where(symmetric, mirrored, unit.pow(curves))
 
+    @cached_property
+    def _ranges(self) -> Tensor:
+        return torch.tensor([(p.minimum, p.maximum) for p in self.parameters], dtype=torch.float64).T.contiguous()
+
     def _range(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        ranges = [(p.minimum, p.maximum) for p in self.parameters]
-        minimum, maximum = torch.tensor(ranges, dtype=torch.float64, device=device).T
+        minimum, maximum = self._ranges.to(device)
         return minimum, maximum
 
 
@@ -121,8 +129,21 @@ def to_unit(raw: Tensor, curves: Tensor, symmetric: Tensor) -> Tensor:
     """
     u = raw.double()
     deviation = 2 * u - 1
-    mirrored = (1 + deviation.sign() * deviation.abs().pow(1 / curves)) / 2
-    return torch.where(symmetric, mirrored, u.pow(1 / curves))
+    radius = power(torch.where(symmetric, deviation.abs(), u), 1 / curves)
+    radius = torch.where(radius < VANISHING, 0.0, radius)
+    return torch.where(symmetric, (1 + deviation.sign() * radius) / 2, radius)
+
+
+def power(base: Tensor, exponent: Tensor) -> Tensor:
+    """base^exponent, float64, broadcast. On a CPU each element's bits depend on nothing but its own operands.
+
+    torch works out the elements left over by its vector loop with another function, so that a sound's values would
+    depend on its place in the batch; numpy does not.
+    """
+    if base.device.type != "cpu" or (torch.is_grad_enabled() and (base.requires_grad or exponent.requires_grad)):
+        return base.pow(exponent)
+    pair = np.broadcast_arrays(base.detach().numpy(), exponent.detach().numpy())
+    return torch.from_numpy(np.power(*(np.ascontiguousarray(array) for array in pair)))
 
 
 class Controls:

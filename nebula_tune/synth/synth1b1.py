@@ -18,14 +18,23 @@ SOUND_INDICES = 2**32
 def uniform(seed: int, count: int) -> np.ndarray:
     """``count`` float32 numbers in [0, 1), multiples of 2^-24, from MT19937 seeded with ``seed``."""
     words = np.frombuffer(np.random.RandomState(seed).bytes(4 * count), dtype="<u4")
-    return (words & 0xFFFFFF).astype(np.float32) * np.float32(2.0**-24)
+    return _to_float(words)
 
 
 def draw(first_index: int, sounds: int, count: int) -> np.ndarray:
     """The first ``count`` numbers of each sound from ``first_index`` on, (sounds, count) float32."""
     if not 0 <= first_index <= SOUND_INDICES - sounds:
         raise UserInputError(f"sound indices run from 0 to {SOUND_INDICES - 1}, not to {first_index + sounds - 1}")
-    return np.stack([uniform(first_index + i, count) for i in range(sounds)]) if sounds else np.empty((0, count))
+    words = np.empty((sounds, count), dtype="<u4")
+    generator = np.random.RandomState(0)
+    for i in range(sounds):
+        generator.seed(first_index + i)
+        words[i] = np.frombuffer(generator.bytes(4 * count), dtype="<u4")
+    return _to_float(words)
+
+
+def _to_float(words: np.ndarray) -> np.ndarray:
+    return (words & 0xFFFFFF).astype(np.float32) * np.float32(2.0**-24)
 
 
 def is_train(first_index: int, sounds: int) -> np.ndarray:

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from nebula_tune.synth.architecture import Synth
+from nebula_tune.synth.backends import Renderer
 from nebula_tune.synth.envelope import ADSR_KNOBS, adsr
+from nebula_tune.synth.fast_cpu import FastVoice
 from nebula_tune.synth.lfo import LFO_KNOBS, lfo
 from nebula_tune.synth.oscillators import SQUARE_SAW_KNOBS, VCO_KNOBS, sine_vco, square_saw_vco
 from nebula_tune.synth.parameters import Controls, Panel, Parameter
@@ -47,6 +49,12 @@ class Voice(Synth):
             "mixer": MIXER_KNOBS,
         }
     )
+
+    def renderer(self, threads: int | None) -> Renderer | None:
+        """Compiled loops for float32 on a CPU."""
+        if self.device.type != "cpu" or self.dtype != torch.float32:
+            return None
+        return FastVoice(len(self.control_frames), self.sample_rate, self._noise, threads)
 
     def play(self, controls: Controls, noise: Tensor) -> Tensor:
         """The patch: from knobs to audio (sounds, samples)."""

@@ -40,11 +40,11 @@ def stem(representation: str, content: str) -> str:
     return f"openl3_audio_{representation}_{content}"
 
 
-def source(official: str, base_url: str = ADDRESS) -> Source:
-    """Where the official file of that stem is fetched from."""
+def source(official: str, base_url: str | None = None) -> Source:
+    """Where the official file of that stem is fetched from: upstream, or a mirror of its folder."""
     file = f"{official}-v0_4_0.h5.gz"
     blob, sha256 = GIT_BLOBS[official], SHA256.get(official)
-    return Source(file, f"{base_url.rstrip('/')}/{file}", LICENCE, CITATION, sha256=sha256, git_blob=blob)
+    return Source(file, f"{(base_url or ADDRESS).rstrip('/')}/{file}", LICENCE, CITATION, sha256=sha256, git_blob=blob)
 
 
 def find(official: str) -> Path | None:
@@ -57,7 +57,7 @@ def find(official: str) -> Path | None:
     return next((folder / name for folder in folders for name in names if (folder / name).is_file()), None)
 
 
-def fetch(official: str, base_url: str = ADDRESS, console: Console | None = None) -> Path:
+def fetch(official: str, base_url: str | None = None, console: Console | None = None) -> Path:
     """Download the official file of that stem into the cache, verified. Raises EmbeddingError, StorageError."""
     return fetch_source(source(official, base_url), console)
 

@@ -81,7 +81,7 @@ def mel_filters(fft_size: int, count: int, htk: bool) -> np.ndarray:
     low, middle, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     triangles = np.minimum((bins - low) / (middle - low), (high - bins) / (high - middle))
     areas_of_one = 2.0 / (high - low)
-    return (np.maximum(triangles, 0.0) * areas_of_one).astype(np.float32)
+    return np.asarray(np.maximum(triangles, 0.0) * areas_of_one, dtype=np.float32)
 
 
 class Frontend:

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from nebula_tune.embedding.base import Embedding
+from nebula_tune.embedding.convolution import in_equal_batches
 from nebula_tune.embedding.openl3.files import find_or_fetch, stem
 from nebula_tune.embedding.openl3.frontend import SAMPLE_RATE, WINDOW, Frontend
-from nebula_tune.embedding.openl3.network import Network
+from nebula_tune.embedding.openl3.network import WINDOWS_AT_ONCE, Network
 from nebula_tune.embedding.openl3.resample import resample
 from nebula_tune.embedding.openl3.weights import read_weights
 from nebula_tune.errors import EmbeddingError
@@ -81,6 +82,7 @@ class OpenL3(Embedding):
         self.name = f"openl3-{content}-{representation}-{size}"
         read = read_weights(find_or_fetch(official) if weights is None else weights)
         self._weights_sha256 = read.sha256
+        self._at_once = WINDOWS_AT_ONCE.get(self.device.type, 1)
         self._vector_of = Network(read, representation, size, precision, self.device)
 
     @property
@@ -106,7 +108,7 @@ class OpenL3(Embedding):
         """Cost of embedding that many sounds, none of whose windows is silent; times two windows to tell."""
         windows = sounds * self.frames(self.samples)
         noise = torch.from_numpy(np.random.default_rng(0).standard_normal((TIMED_WINDOWS, WINDOW)))
-        at_once = noise.repeat(-(-self._vector_of.windows_at_once // TIMED_WINDOWS), 1).to(self.device)
+        at_once = noise.repeat(-(-self._at_once // TIMED_WINDOWS), 1).to(self.device)
         self._vectors(at_once).sum().item()
         start = time.perf_counter()
         self._vectors(at_once).sum().item()
@@ -151,16 +153,14 @@ class OpenL3(Embedding):
             heard = peaks > 0
             vectors = self._silence.expand(sounds, frames, self.size).clone()
         where = heard.nonzero()
-        for some in where.split(self._vector_of.windows_at_once):
+        for some in torch.split(where, self._at_once):
             sound, frame = some.unbind(1)
             vectors[sound, frame] = self._vectors(windows[sound, frame])
         return vectors
 
     def _vectors(self, windows: Tensor) -> Tensor:
-        """Vectors (windows, size) of windows (windows, 48000), the same whatever windows come with them."""
-        missing = self._vector_of.windows_at_once - len(windows)
-        full = torch.nn.functional.pad(windows.double(), (0, 0, 0, max(0, missing)))
-        return self._vector_of(self._image_of(full))[: len(windows)]
+        """Vectors (windows, size) of windows (windows, 48000)."""
+        return in_equal_batches(lambda some: self._vector_of(self._image_of(some)), windows, self._at_once)
 
     @cached_property
     def _silence(self) -> Tensor:

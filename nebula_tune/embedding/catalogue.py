@@ -1,0 +1,92 @@
+"""What embeddings there are: for the list that ``nebula-tune embeddings`` prints, and for fetching weights by name."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from nebula_tune.embedding import EMBEDDINGS, OPENL3, Embedding, make_embedding
+from nebula_tune.errors import EmbeddingError
+
+OWN = "none needed"
+TIMED_SOUNDS = 2
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One embedding as it is with its default options: ``dimensions`` are those of a sound, all frames together."""
+
+    name: str
+    dimensions: int
+    sample_rate: int  # Hz
+    seconds: float
+    licence: str  # of the weights
+    ready: bool
+    remedy: str  # what makes it ready; empty if it is
+
+
+def entries() -> list[Entry]:
+    """All embeddings in the registry's order. Looks for weights, loads none."""
+    return [_entry(name) for name in EMBEDDINGS]
+
+
+def fetch(name: str, base_url: str | None = None, console: Console | None = None) -> Path | None:
+    """Get an embedding's weights into the cache; where they are, or None for one that needs none.
+
+    ``base_url`` is a mirror of OpenL3's folder of weights. Raises EmbeddingError for an unknown name and for weights
+    that cannot be had, StorageError if they cannot be kept.
+    """
+    from nebula_tune.embedding import aisfx
+    from nebula_tune.embedding.openl3 import files
+
+    if name not in EMBEDDINGS:
+        raise EmbeddingError(f"no embedding {name!r}; known: {', '.join(EMBEDDINGS)}")
+    if name in OPENL3:
+        return files.find(_stem(name)) or files.fetch(_stem(name), base_url, console)
+    if name == "aisfx":
+        return aisfx.find() or aisfx.fetch(console)
+    return None
+
+
+def seconds_a_sound(embedding: Embedding) -> float:
+    """Measured on this machine, with as many threads as torch has now: noise, which has no silent window."""
+    from nebula_tune.embedding.openl3 import OpenL3
+
+    if isinstance(embedding, OpenL3):
+        return embedding.cost(1).seconds
+    audio = torch.rand(TIMED_SOUNDS, embedding.samples, generator=torch.Generator().manual_seed(0)) - 0.5
+    embedding.embed_batch(audio[:1])
+    start = time.perf_counter()
+    embedding.embed_batch(audio).sum().item()
+    return (time.perf_counter() - start) / TIMED_SOUNDS
+
+
+def _stem(name: str) -> str:
+    from nebula_tune.embedding.openl3 import files
+
+    return files.stem(OPENL3[name]["representation"], OPENL3[name]["content"])
+
+
+def _entry(name: str) -> Entry:
+    from nebula_tune.embedding import aisfx
+    from nebula_tune.embedding.openl3 import files
+
+    remedy = f"nebula-tune embeddings --fetch {name}"
+    if name in OPENL3:
+        ready = files.find(_stem(name)) is not None
+        frames = 36  # of 4 s, every 0.1 s, centred
+        return Entry(name, frames * OPENL3[name]["size"], 48000, 4.0, files.LICENCE, ready, "" if ready else remedy)
+    if name == "aisfx":
+        ready = aisfx.find() is not None
+        return Entry(name, 1024, 44100, 4.0, aisfx.WHEEL.licence, ready, "" if ready else remedy)
+    if name == "scattering":
+        ready = find_spec("kymatio") is not None
+        return Entry(name, 8175, 32000, 2.0, OWN, ready, "" if ready else "pip install kymatio==0.3.0")
+    embedding = make_embedding(name)
+    dimensions = embedding.embed_batch(torch.zeros(1, embedding.samples)).numel()
+    return Entry(name, dimensions, embedding.sample_rate, embedding.seconds, OWN, True, "")

@@ -1,0 +1,57 @@
+"""Time scattering by kymatio: wavelet modulus, twice over, averaged in time (Anden and Mallat, 2014)."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from nebula_tune.embedding.base import Embedding
+from nebula_tune.errors import EmbeddingError
+
+OCTAVES = 12  # J: averages over 2^12 samples, 128 ms at 32 kHz
+WAVELETS_AN_OCTAVE = 8  # Q
+THRESHOLD = 1e-3  # against a sound of RMS 1; coefficients well below it do not count
+
+
+class Scattering(Embedding):
+    """log(1 + S / 0.001) of the first- and second-order coefficients S of a sound of RMS 1: 15 frames of 545 numbers.
+
+    The second order hears rhythm and roughness that a spectrogram averages away. Sounds are brought to RMS 1 first, so
+    their level does not matter. Needs kymatio. Raises EmbeddingError where that is missing.
+    """
+
+    name: ClassVar[str] = "scattering"
+
+    def __init__(self, sample_rate: int = 32000, seconds: float = 2.0, device: str = "cpu") -> None:
+        self.sample_rate = sample_rate
+        self.seconds = seconds
+        self.device = torch.device(device)
+        if self.samples < 2**OCTAVES:
+            raise EmbeddingError(f"scattering needs {2**OCTAVES} samples at least, not {self.samples}")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"name": self.name, "version": 1, "sample_rate": self.sample_rate, "seconds": self.seconds}
+
+    @cached_property
+    def _transform(self) -> Any:
+        try:
+            # Not kymatio.torch, which imports its 2-D and 3-D parts too: those break on scipy 1.15.
+            from kymatio.scattering1d.frontend.torch_frontend import ScatteringTorch1D
+        except ImportError as error:
+            raise EmbeddingError("scattering needs kymatio: pip install 'kymatio>=0.3,<0.4'") from error
+        return ScatteringTorch1D(J=OCTAVES, Q=WAVELETS_AN_OCTAVE, shape=self.samples).to(self.device)
+
+    def embed_batch(self, audio: Tensor) -> Tensor:
+        audio = audio.to(self.device, torch.float32)
+        power = audio.double().square().mean(dim=1, keepdim=True)
+        level = torch.where(power > 0, power, torch.ones_like(power)).rsqrt()
+        levelled = (audio * level).float()
+        with torch.no_grad():
+            # Sound by sound: transforms of several at once may differ in their last bits. The first coefficient is
+            # the average of the wave itself, which is inaudible and may be negative.
+            coefficients = torch.stack([self._transform(sound)[1:] for sound in levelled])
+            return torch.log1p(coefficients.clamp(min=0) / THRESHOLD).transpose(1, 2)

@@ -1,0 +1,448 @@
+"""The main job: a target in, a tuned nebula with its evidence out."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from nebula_tune import __version__
+from nebula_tune.corpus.cache import cache_folder, digest
+from nebula_tune.corpus.groups import GroupBy, hold_out
+from nebula_tune.distance.energy import mean_within
+from nebula_tune.embedding import make_embedding
+from nebula_tune.embedding.embedded import SYNTHETIC_SOUNDS, Embedded, Source, embed_source
+from nebula_tune.errors import NebulaTuneError, SettingsError, StudyError
+from nebula_tune.evaluate.scorecard import gap_closed, score_card
+from nebula_tune.files import shipped, write_atomically
+from nebula_tune.nebula import Nebula
+from nebula_tune.scoring import CHUNK, Request, ScorerSpec, Target
+from nebula_tune.study.coordinator import Coordinator, Observer, StopRequested
+from nebula_tune.study.database import DEFAULT_URL, shown
+from nebula_tune.study.executor import Executor
+from nebula_tune.study.indices import Purpose, first_index
+from nebula_tune.study.lease import Lease
+from nebula_tune.study.ledger import Ledger
+from nebula_tune.study.plan import Plan, choose_study, differences, override
+from nebula_tune.synth import architecture
+from nebula_tune.trial import Point
+
+FEW_SOUNDS = 64
+RESERVED = ("default", "drum", "white-noise")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything `nebula-tune run` can be told; see its --help."""
+
+    target: str | None = None
+    study: str = "auto"
+    objective: str | None = None
+    embedding: str | None = None
+    weights: str | None = None
+    trials: int | None = None
+    sounds: int | None = None
+    tune: Sequence[str] = ()
+    freeze: Sequence[str] = ()
+    start: str = "default"
+    name: str | None = None
+    storage: str = DEFAULT_URL
+    workers: int | None = None
+    executor: str = "ray"
+    ray_address: str | None = None
+    seed: int = 0
+    out: str | None = None
+    force: bool = False
+    time_limit: float | None = None
+    group_by: str = "auto"
+    against: str | None = None
+    synth: str = "voice"
+    target_sounds: int = SYNTHETIC_SOUNDS
+
+
+class Reporter(Observer, Protocol):
+    """Told of all a run does."""
+
+    def note(self, text: str) -> None:
+        """A line the user should read."""
+
+    def loading(self, done: int, total: int) -> None:
+        """So many of the target's sounds are embedded."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished study gives. ``report`` is the machine-readable whole (INTERFACE: `run --json`)."""
+
+    nebula: Nebula
+    report: dict[str, Any] = field(repr=False)
+
+    @property
+    def heldout(self) -> dict[str, Any] | None:
+        """The score card's rows."""
+        rows: dict[str, Any] | None = self.report["heldout"]
+        return rows
+
+    @property
+    def gap_closed(self) -> float | None:
+        """Share of the way from start to floor, on held-out sounds."""
+        share: float | None = self.report["gap_closed"]
+        return share
+
+
+class Silent:
+    """A reporter that tells nothing."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+    def loading(self, done: int, total: int) -> None:
+        """Nothing."""
+
+    def phase(self, name: str, done: int, total: int) -> None:
+        """Nothing."""
+
+    def scored(self, best: float | None) -> None:
+        """Nothing."""
+
+
+def tune(target: str | Path | None = None, reporter: Reporter | None = None, **options: Any) -> Result:
+    """Tune a nebula to a target; the same options, defaults and files as ``nebula-tune run``.
+
+    Raises NebulaTuneError; KeyboardInterrupt and StopRequested leave the study resumable.
+    """
+    try:
+        chosen = Options(target=None if target is None else str(target), **options)
+    except TypeError as error:
+        raise SettingsError(f"tune: {error}") from None
+    return Run(chosen, reporter or Silent()).go()
+
+
+class Run:
+    """One run of one study: resolved, embedded, searched, judged, exported."""
+
+    def __init__(self, options: Options, reporter: Reporter) -> None:
+        self.options, self.reporter = options, reporter
+        _check(options)
+        settings, why = choose_study(options.study, _ready)
+        if why:
+            reporter.note(why)
+        settings = override(
+            settings, options.objective, options.embedding, options.weights, options.trials, options.sounds
+        )
+        if settings.objective == "match" and options.target is None:
+            raise SettingsError("say what to sound like with --target (a folder, a nebula, or white-noise)")
+        self.source = Source.parse(options.target) if settings.objective == "match" and options.target else None
+        self.name = options.name or _name(self.source)
+        self.device = _device()
+        self.embedding = make_embedding(settings.embedding.name, **settings.embedding.options, device=self.device)
+        self.plan = Plan(
+            settings,
+            options.synth,
+            architecture(options.synth).panel.complete(Nebula.load(options.start)),
+            tuple(options.tune),
+            tuple(options.freeze),
+            options.seed,
+            GroupBy(options.group_by).value,
+            options.target_sounds,
+        )
+        self.space = self.plan.space  # refuses bad globs before any work
+        self.out = Path(options.out or f"nebulae/{self.name}.json")
+
+    def go(self) -> Result:
+        """Do it, or go on with it, or tell its result again."""
+        ledger = Ledger(self.options.storage)
+        self._refuse_other_settings(ledger)
+        target, held = self._load_target()
+        origin = self._origin(target, held)
+        stored = ledger.record(self.name) if ledger.has(self.name) else None
+        if stored:
+            _refuse_differences(self.name, "target", json.loads(stored["origin"])["target"], origin["target"])
+        self._refuse_foreign_file(stored["identity"] if stored else None)
+        if stored and stored["state"] == "finished":
+            self.reporter.note(f"study {self.name} is finished; this is its result again")
+            report = json.loads(stored["result"])
+            return Result(_nebula_of(report), _public(report))
+        stored = ledger.begin(self.name, self.plan.resolved(), origin)
+        if json.loads(stored["origin"])["versions"] != origin["versions"]:
+            self.reporter.note("this study began under other versions or another device; the last bits may differ")
+        with Lease(ledger, self.name, self.reporter.note) as lease:
+            ledger.update(self.name, state="running", last_error="")
+            try:
+                return self._work(ledger, lease, stored, target, held, origin)
+            except (KeyboardInterrupt, StopRequested):
+                ledger.update(self.name, state="interrupted")
+                raise
+            except NebulaTuneError as error:
+                ledger.update(self.name, state="failed", last_error=str(error))
+                raise
+
+    def _work(
+        self,
+        ledger: Ledger,
+        lease: Lease,
+        stored: dict[str, Any],
+        target: Embedded | None,
+        held: np.ndarray | None,
+        origin: dict[str, Any],
+    ) -> Result:
+        began = time.monotonic()
+        deadline = began + 60 * self.options.time_limit if self.options.time_limit is not None else None
+        with _make_executor(self._scorer_spec(target, held), self.options) as executor:
+            try:
+                self._foretell(executor, ledger)
+                coordinator = Coordinator(self.plan, ledger, self.name, executor, lease, self.reporter, deadline)
+                point = coordinator.run()
+                report = self._judge(executor, point, target, held)
+            finally:
+                ledger.update(self.name, seconds=stored["seconds"] + time.monotonic() - began)
+        seconds = stored["seconds"] + time.monotonic() - began
+        nebula = self.plan.nebula(point)
+        report |= {
+            "study": self.name,
+            "storage": shown(ledger.url),
+            "nebula": str(self.out),
+            "embedding": self.plan.settings.embedding.name,
+            "trials": _trial_counts(ledger, self.name),
+            "seconds": round(seconds, 1),
+            "target": _public_target(origin["target"]),
+        }
+        self._export(nebula, report, stored["identity"], origin)
+        ledger.update(self.name, state="finished", phase="", result=json.dumps(report | {"entries": nebula.entries()}))
+        return Result(nebula, report)
+
+    def _load_target(self) -> tuple[Embedded | None, np.ndarray | None]:
+        """The target's vectors, and which sounds are held out."""
+        if self.source is None:
+            return None, None
+        first = first_index(Purpose.TARGET, self.plan.seed)
+        settings = self.plan.settings
+        target = embed_source(
+            self.source,
+            self.embedding,
+            settings.prepare,
+            self.plan.synth,
+            first,
+            self.plan.target_sounds,
+            self.reporter.loading,
+        )
+        if len(target.keys) < FEW_SOUNDS:
+            self.reporter.note(
+                f"warning: the target has {len(target.keys)} usable sounds; with fewer than {FEW_SOUNDS} "
+                "the score card is rough"
+            )
+        return target, hold_out(self._groups(target)[1], self.plan.seed)
+
+    def _groups(self, target: Embedded) -> tuple[GroupBy, list[str]]:
+        return target.groups(GroupBy(self.plan.group_by))
+
+    def _origin(self, target: Embedded | None, held: np.ndarray | None) -> dict[str, Any]:
+        """Where a study comes from: its target by content, and the versions and device its bits depend on."""
+        described: dict[str, Any] | None = None
+        if target is not None and held is not None and self.source is not None:
+            by, groups = self._groups(target)
+            described = {
+                "content": target.content,
+                "source": self.source.text,
+                "usable": len(target.keys),
+                "held_out": int(held.sum()),
+                "skipped": [{"name": s.name, "reason": s.reason} for s in target.skipped],
+                "grouped_by": by.value,
+                "groups": len(set(groups)),
+            }
+        return {"target": described, "versions": _versions(self.device)}
+
+    def _scorer_spec(self, target: Embedded | None, held: np.ndarray | None) -> ScorerSpec:
+        path = None
+        if target is not None and held is not None:
+            groups = [g for g, out in zip(self._groups(target)[1], held, strict=True) if not out]
+            vectors = target.vectors[~held]
+            content = digest([target.content, self.embedding.settings, self.plan.settings.prepare, groups])
+            path = cache_folder() / "targets" / f"{content}.npz"
+            Target.save(path, vectors, mean_within(vectors, groups))
+        options = {"name": self.plan.settings.embedding.name, **self.plan.settings.embedding.options}
+        return ScorerSpec(
+            self.plan.synth_name, options, self.plan.settings.prepare, str(path) if path else None, self.device
+        )
+
+    def _foretell(self, executor: Executor, ledger: Ledger) -> None:
+        """Say what will be done and how long it should take, from one chunk timed after another warmed up."""
+        settings = self.plan.settings
+        request = Request(self.space.start, first_index(Purpose.VALIDATION, self.plan.seed), CHUNK * executor.slots)
+        for _ in range(2):
+            began = time.monotonic()
+            executor.vectors(request)
+            seconds = (time.monotonic() - began) / request.sounds
+        done = sum(1 for _ in ledger.trials(self.name))
+        phases = ", ".join(f"{phase.trials} {phase.sampler}" for phase in settings.search)
+        again = settings.reevaluate.repeats * (settings.reevaluate.top + len(settings.search))
+        left = (settings.trials - done + again) * settings.sounds + 3 * 1024
+        self.reporter.note(
+            f"study {self.name}: {phases} trials of {settings.sounds} sounds, then {again} re-evaluations; "
+            f"about {_duration(left * seconds)}" + (f" ({done} trials are done already)" if done else "")
+        )
+
+    def _judge(
+        self, executor: Executor, tuned: Point, target: Embedded | None, held: np.ndarray | None
+    ) -> dict[str, Any]:
+        """Score card of start, hand-made and tuned nebula on the held-out part."""
+        if target is None or held is None:
+            return {"heldout": None, "gap_closed": None}
+        groups = np.array(self._groups(target)[1])
+        nebulae = {"start": self.space.start}
+        if self.plan.synth_name == "voice":
+            nebulae["drum"] = self.plan.point(Nebula.load(shipped("nebulae") / "drum.json"))
+        nebulae["tuned"] = tuned
+        others = {}
+        if self.options.against:
+            against = embed_source(
+                Source.parse(self.options.against),
+                self.embedding,
+                self.plan.settings.prepare,
+                self.plan.synth,
+                first_index(Purpose.TARGET, self.plan.seed + 1),
+            )
+            others["against"] = against.vectors
+        rows = score_card(
+            executor,
+            nebulae,
+            (target.vectors[~held], groups[~held].tolist()),
+            (target.vectors[held], groups[held].tolist()),
+            self.plan.seed,
+            others,
+        )
+        return {"heldout": rows, "gap_closed": gap_closed(rows)}
+
+    def _export(self, nebula: Nebula, report: dict[str, Any], identity: str, origin: dict[str, Any]) -> None:
+        nebula.save(self.out)
+        provenance = {"identity": identity, **report, "settings": self.plan.resolved(), "origin": origin}
+        text = json.dumps(provenance, indent=1) + "\n"
+        write_atomically(_provenance_path(self.out), text.encode())
+
+    def _refuse_other_settings(self, ledger: Ledger) -> None:
+        if ledger.has(self.name):
+            stored = json.loads(ledger.record(self.name)["settings"])
+            _refuse_differences(self.name, "settings", stored, self.plan.resolved())
+
+    def _refuse_foreign_file(self, identity: str | None) -> None:
+        """Never replace a file that is not this study's."""
+        if not self.out.exists() or self.options.force:
+            return
+        try:
+            owner = json.loads(_provenance_path(self.out).read_text())["identity"]
+        except (OSError, ValueError, KeyError, TypeError):
+            owner = None
+        if owner is None or owner != identity:
+            raise SettingsError(
+                f"{self.out} exists and is not this study's; give another --out or --name, or --force to replace it"
+            )
+
+
+def _check(options: Options) -> None:
+    if options.executor not in ("ray", "inline"):
+        raise SettingsError(f"--executor {options.executor!r}: it is ray or inline")
+    if options.group_by not in list(GroupBy):
+        raise SettingsError(f"--group-by {options.group_by!r}: it is auto, folder or file")
+    if options.workers is not None and options.workers < 1:
+        raise SettingsError(f"--workers {options.workers}: at least 1")
+    if options.time_limit is not None and options.time_limit <= 0:
+        raise SettingsError(f"--time-limit {options.time_limit}: minutes above 0")
+    if not 0 <= options.seed < 2**31:
+        raise SettingsError(f"--seed {options.seed}: 0 to {2**31 - 1}")
+    if options.target_sounds < 16:
+        raise SettingsError(f"--target-sounds {options.target_sounds}: at least 16")
+    if options.name is not None and (options.name in RESERVED or not re.fullmatch(r"[\w.-]{1,100}", options.name)):
+        raise SettingsError(
+            f"--name {options.name!r}: letters, digits, '.', '-' and '_', and none of {', '.join(RESERVED)}"
+        )
+
+
+def _name(source: Source | None) -> str:
+    """A study's name from its target."""
+    if source is None:
+        return "diversity"
+    name = re.sub(r"[^\w.-]+", "-", source.name).strip("-.") or "target"
+    return f"like-{name}" if name in RESERVED else name
+
+
+def _ready(embedding: str) -> bool:
+    """Whether an embedding can be used here and now."""
+    try:
+        make_embedding(embedding)
+    except NebulaTuneError:
+        return False
+    return True
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _versions(device: str) -> dict[str, str]:
+    import torch
+
+    return {"nebula_tune": __version__, "torch": torch.__version__, "numpy": np.__version__, "device": device}
+
+
+def _make_executor(spec: ScorerSpec, options: Options) -> Executor:
+    if options.executor == "inline":
+        from nebula_tune.study.inline import InlineExecutor
+
+        return InlineExecutor(spec)
+    from nebula_tune.study.ray_executor import RayExecutor
+
+    return RayExecutor(spec, options.workers or _default_workers(), options.ray_address)
+
+
+def _default_workers() -> int:
+    import torch
+
+    return max(1, torch.cuda.device_count())
+
+
+def _refuse_differences(name: str, what: str, stored: Any, now: Any) -> None:
+    if what == "target" and stored and now:
+        stored, now = ({k: t[k] for k in ("content", "usable", "held_out")} for t in (stored, now))
+    changed = differences(stored, now)
+    if changed:
+        raise StudyError(
+            f"study {name} exists with other {what} ({'; '.join(changed[:6])}); "
+            "give another --name, or the settings it has"
+        )
+
+
+def _trial_counts(ledger: Ledger, name: str) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for trial in ledger.trials(name):
+        if trial.score is not None:
+            counts[trial.sampler] = counts.get(trial.sampler, 0) + 1
+    again = len(ledger.reevaluated(name))
+    return counts | ({"re-evaluate": again} if again else {})
+
+
+def _public_target(target: dict[str, Any] | None) -> dict[str, Any] | None:
+    return target and {key: target[key] for key in ("usable", "skipped", "groups", "held_out", "grouped_by", "source")}
+
+
+def _public(report: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in report.items() if key != "entries"}
+
+
+def _nebula_of(report: dict[str, Any]) -> Nebula:
+    return Nebula.from_entries(report["entries"])
+
+
+def _provenance_path(nebula: Path) -> Path:
+    return nebula.with_name(f"{nebula.stem}.provenance.json")
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"

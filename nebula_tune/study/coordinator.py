@@ -1,0 +1,183 @@
+"""The coordinator: asks the search, has trials scored, writes them, tells the search.
+
+It resumes by replay: the search is asked again from the beginning, and trials the ledger has are told from there
+instead of being scored. So a study that was killed ends as one that was not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from nebula_tune.errors import ScoringError, StudyError
+from nebula_tune.scoring import Request
+from nebula_tune.search import Candidate
+from nebula_tune.study.executor import Executor, Failure
+from nebula_tune.study.indices import Purpose, first_index
+from nebula_tune.study.lease import Lease
+from nebula_tune.study.ledger import Key, Ledger, TrialWriter
+from nebula_tune.study.plan import Plan
+from nebula_tune.trial import Point, Score
+
+
+class Observer(Protocol):
+    """Told of a study's progress."""
+
+    def phase(self, name: str, done: int, total: int) -> None:
+        """A phase begins, ``done`` of its ``total`` trials already known."""
+
+    def scored(self, best: float | None) -> None:
+        """One more trial is scored; ``best`` so far."""
+
+
+class StopRequested(Exception):  # noqa: N818  (asked for, not an error)
+    """The time limit is reached; the study can be resumed."""
+
+
+@dataclass
+class Coordinator:
+    """Runs one study on one executor.
+
+    ``deadline`` is a time.monotonic() after which it stops, resumable.
+    """
+
+    plan: Plan
+    ledger: Ledger
+    name: str
+    executor: Executor
+    lease: Lease
+    observer: Observer
+    deadline: float | None = None
+    failed: int = 0
+    _pending: list[tuple[Key, str, Point, int, Score | Failure]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.space = self.plan.space
+        self._writer = TrialWriter(self.ledger, self.name, self.space)
+        self._known = {trial.key: trial.score for trial in self.ledger.trials(self.name)}
+        self._scored: list[tuple[float, Key, Point]] = []
+        self._session = 0
+        self._began = time.monotonic()
+
+    def run(self) -> Point:
+        """All phases and the re-evaluation; returns the nebula to export.
+
+        Raises ScoringError, StorageError, and StopRequested at the deadline. Whatever was scored is written first.
+        """
+        try:
+            finalists = self._search()
+            return self._reevaluate(finalists)
+        finally:
+            self._flush()
+
+    def _search(self) -> list[Point]:
+        """Run the phases; returns where each ended."""
+        ends: list[Point] = []
+        start = self.space.start
+        for number, phase in enumerate(self.plan.settings.search):
+            known = sum(key[0] == number for key in self._known)
+            self.observer.phase(phase.sampler, known, phase.trials)
+            self.ledger.update(self.name, phase=phase.sampler)
+            sampler = self.plan.sampler(number, self.space, start)
+            generation = 0
+            while candidates := sampler.ask():
+                sampler.tell(self._score(number, phase.sampler, generation, candidates))
+                generation += 1
+            start = sampler.result()
+            ends.append(start)
+        return ends
+
+    def _score(self, phase: int, sampler: str, generation: int, candidates: Sequence[Candidate]) -> list[Score | None]:
+        """Scores of a generation: from the ledger where it has them, else from the executor."""
+        requests: dict[Key, Request] = {}
+        scores: dict[Key, Score | None] = {}
+        for index, candidate in enumerate(candidates):
+            key = (phase, generation, index)
+            if key in self._known:
+                scores[key] = self._known[key]
+            else:
+                first = self.plan.trial_index(phase, candidate.draw)
+                requests[key] = Request(candidate.point, first, self.plan.settings.sounds)
+        self._check_stop(bool(requests))
+        for key, request in requests.items():
+            self.executor.submit(key, request)
+        self._flush()  # while the workers are busy
+        while len(scores) < len(candidates):
+            key, outcome = self.executor.wait()
+            request = requests[key]
+            self._pending.append((key, sampler, request.point, request.first_index, outcome))
+            scores[key] = None if isinstance(outcome, Failure) else outcome
+            self._count(outcome)
+            if len(scores) < len(candidates):
+                self._flush()
+                self._check_stop(True)
+        ordered = [scores[phase, generation, index] for index in range(len(candidates))]
+        if all(score is None for score in ordered):
+            self._refuse()
+        for index, (candidate, score) in enumerate(zip(candidates, ordered, strict=True)):
+            if score is not None and not candidate.point.relaxed:
+                self._scored.append((score.value, (phase, generation, index), candidate.point))
+        if requests:
+            self.observer.scored(self.best)
+        return ordered
+
+    @property
+    def best(self) -> float | None:
+        """The best value of a trial with decided flags, in the generations told so far."""
+        return min(self._scored)[0] if self._scored else None
+
+    def _count(self, outcome: Score | Failure) -> None:
+        self._session += 1
+        if isinstance(outcome, Failure):
+            self.failed += 1
+            self.ledger.update(self.name, last_error=outcome.message)
+
+    def _refuse(self) -> None:
+        row = self.ledger.record(self.name)
+        raise ScoringError(f"no trial of a whole generation could be scored; the last error was: {row['last_error']}")
+
+    def _check_stop(self, scoring: bool) -> None:
+        if self.lease.lost:
+            raise StudyError(f"study {self.name} was taken over by another process; this one stops")
+        if scoring and self.deadline is not None and time.monotonic() > self.deadline:
+            raise StopRequested
+
+    def _flush(self) -> None:
+        """Write what is scored and not yet written."""
+        while self._pending:
+            self._writer.write(*self._pending[0])
+            self._pending.pop(0)
+        if self._session:
+            elapsed = time.monotonic() - self._began
+            self.ledger.update(self.name, rate=self._session / elapsed, workers=self.executor.workers)
+
+    def _reevaluate(self, ends: Sequence[Point]) -> Point:
+        """Score the best trials, and where each phase ended, again on common sounds; the best mean is the result."""
+        settings = self.plan.settings.reevaluate
+        if settings.repeats == 0:
+            return ends[-1]
+        best = [point for _, _, point in sorted(self._scored, key=lambda s: s[:2])[: settings.top]]
+        candidates = [*reversed(ends), *best]
+        known = self.ledger.reevaluated(self.name)
+        total = len(candidates) * settings.repeats
+        self.observer.phase("re-evaluate", len(known), total)
+        self.ledger.update(self.name, phase="re-evaluate")
+        keys = [(c, r) for r in range(settings.repeats) for c in range(len(candidates)) if (c, r) not in known]
+        for c, r in keys:
+            first = first_index(Purpose.REEVALUATION, self.plan.seed, r * self.plan.settings.sounds)
+            self.executor.submit((c, r), Request(candidates[c], first, self.plan.settings.sounds))
+        self._flush()
+        for _ in keys:
+            (c, r), outcome = self.executor.wait()
+            if isinstance(outcome, Failure):
+                raise ScoringError(f"a re-evaluation failed: {outcome.message}; run the same command to go on")
+            self.ledger.write_reevaluation(self.name, c, r, outcome)
+            known[c, r] = outcome.value
+            self.observer.scored(self.best)
+            self._check_stop(True)
+        means = [np.mean([known[c, r] for r in range(settings.repeats)]) for c in range(len(candidates))]
+        return candidates[int(np.argmin(means))]

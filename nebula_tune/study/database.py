@@ -1,0 +1,159 @@
+"""The study database: opened through SQLAlchemy, with Optuna's tables and our own."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from nebula_tune.errors import NebulaTuneError, StorageError, StudyError
+
+DEFAULT_URL = "sqlite:///studies/nebula-tune.db"
+SCHEMA_VERSION = 1
+SQLITE_TIMEOUT = 60  # seconds to wait for another process's write
+
+metadata = sa.MetaData()
+schema = sa.Table("nebula_tune_schema", metadata, sa.Column("version", sa.Integer, primary_key=True))
+studies = sa.Table(
+    "nebula_tune_studies",
+    metadata,
+    sa.Column("name", sa.String(255), primary_key=True),
+    sa.Column("identity", sa.String(32), nullable=False),  # of this study, whatever its name
+    sa.Column("settings", sa.Text, nullable=False),  # JSON: the resolved study
+    sa.Column("origin", sa.Text, nullable=False),  # JSON: target, versions, device
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("phase", sa.String(64), nullable=False, default=""),
+    sa.Column("seconds", sa.Float, nullable=False, default=0.0),
+    sa.Column("rate", sa.Float, nullable=False, default=0.0),
+    sa.Column("workers", sa.Integer, nullable=False, default=0),
+    sa.Column("last_error", sa.Text, nullable=False, default=""),
+    sa.Column("result", sa.Text),  # JSON, once finished
+    sa.Column("owner_host", sa.String(255)),
+    sa.Column("owner_pid", sa.Integer),
+    sa.Column("owner_started", sa.String(64)),  # the process's start, since process ids come round again
+    sa.Column("owner_token", sa.String(32)),
+    sa.Column("heartbeat", sa.Integer, nullable=False, default=0),
+)
+reevaluations = sa.Table(
+    "nebula_tune_reevaluations",
+    metadata,
+    sa.Column("study", sa.String(255), primary_key=True),
+    sa.Column("candidate", sa.Integer, primary_key=True),
+    sa.Column("repeat", sa.Integer, primary_key=True),
+    sa.Column("value", sa.Float(53)),
+    sa.Column("mmd", sa.Float(53)),
+)
+
+
+def normalise_url(url: str) -> str:
+    """The URL with a driver that is installed. Raises StudyError for one that cannot be used."""
+    try:
+        parsed = sa.engine.make_url(url)
+    except sa.exc.ArgumentError:
+        raise StudyError(f"--storage {url!r} is not a database URL; write it like {DEFAULT_URL}") from None
+    backend = parsed.get_backend_name()
+    if backend == "postgresql" and parsed.drivername == "postgresql":
+        for driver in ("psycopg", "psycopg2"):
+            if importlib.util.find_spec(driver):
+                return parsed.set(drivername=f"postgresql+{driver}").render_as_string(hide_password=False)
+        raise StudyError("PostgreSQL needs a driver: pip install 'nebula-tune[postgres]'")
+    if backend not in ("sqlite", "postgresql"):
+        raise StudyError(f"--storage {url!r}: nebula-tune keeps studies in sqlite or postgresql, not in {backend}")
+    if backend == "sqlite" and not parsed.database:
+        raise StudyError(f"--storage {url!r} names no file; write it like {DEFAULT_URL}")
+    return url
+
+
+def shown(url: str) -> str:
+    """The URL without its password."""
+    return sa.engine.make_url(url).render_as_string(hide_password=True)
+
+
+@contextmanager
+def database_errors(url: str) -> Iterator[None]:
+    """Turn whatever a database may raise into one clear line."""
+    from optuna.exceptions import StorageInternalError
+
+    try:
+        yield
+    except NebulaTuneError:
+        raise
+    except ImportError as error:
+        raise StudyError(f"database {shown(url)}: its driver is not installed ({error})") from error
+    except (sa.exc.SQLAlchemyError, StorageInternalError, RuntimeError) as error:
+        cause: BaseException = error.__cause__ or error
+        cause = getattr(cause, "orig", None) or cause
+        lines = str(cause).strip().splitlines() or [type(cause).__name__]
+        raise StorageError(f"database {shown(url)}: {lines[0].strip()}{_advice(lines[0])}") from error
+
+
+def _advice(message: str) -> str:
+    advice = {
+        "disk": "; free some space and run the same command again: nothing stored is lost",
+        "full": "; free some space and run the same command again: nothing stored is lost",
+        "locked": "; another program holds it: end that and run the same command again",
+        "readonly": "; make the file and its folder writable, or give another --storage",
+        "unable to open": "; check that its folder exists and can be written",
+        "not a database": "; give another --storage",
+        "password": "; check user and password",
+        "refused": "; check host and port, and that the server runs",
+    }
+    return next((text for word, text in advice.items() if word in message.lower()), "")
+
+
+def open_storage(url: str, create: bool) -> Any:
+    """Optuna's storage on a normalised URL, with our own tables beside Optuna's.
+
+    Raises StudyError where there is no database and ``create`` is false, or for one of a newer version.
+    """
+    from optuna.storages import RDBStorage
+
+    parsed = sa.engine.make_url(url)
+    is_sqlite = parsed.get_backend_name() == "sqlite"
+    if is_sqlite and parsed.database and parsed.database != ":memory:":
+        file = Path(parsed.database)
+        if not file.exists() and not create:
+            raise StudyError(f"no studies here: {file} does not exist; say where they are with --storage")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"cannot make folder {file.parent}: {error.strerror}") from error
+    arguments: dict[str, Any] = {"pool_pre_ping": True}
+    if is_sqlite:
+        arguments["connect_args"] = {"timeout": SQLITE_TIMEOUT}
+    with database_errors(url):
+        storage = RDBStorage(url, engine_kwargs=arguments)
+        if is_sqlite:
+            _tune_sqlite(storage.engine)
+        metadata.create_all(storage.engine)
+        _check_schema(storage.engine, url)
+    return storage
+
+
+def _tune_sqlite(engine: sa.Engine) -> None:
+    """Readers and a writer side by side: a write-ahead log, one fsync less a commit."""
+
+    @sa.event.listens_for(engine, "connect")
+    def _pragmas(connection: Any, _: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.close()
+
+    engine.dispose()
+
+
+def _check_schema(engine: sa.Engine, url: str) -> None:
+    with engine.begin() as connection:
+        version = connection.execute(sa.select(sa.func.max(schema.c.version))).scalar()
+        if version is None:
+            connection.execute(schema.insert().values(version=SCHEMA_VERSION))
+        elif version > SCHEMA_VERSION:
+            raise StudyError(
+                f"database {shown(url)} was written by a newer nebula-tune (schema {version}, this one knows "
+                f"{SCHEMA_VERSION}); upgrade nebula-tune, or give another --storage"
+            )

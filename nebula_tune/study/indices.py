@@ -1,0 +1,28 @@
+"""Which sound indices are used for what: ranges that never meet.
+
+Indices are seeds of the sounds' draws, 32 bits. The first billion belongs to synth1B1, so no study tunes on it.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+RANGE = 2**28
+SEEDS = 256  # studies of different seeds begin at different places of a range, 2^20 sounds apart
+
+
+class Purpose(IntEnum):
+    """Ranges of 2^28 indices, above synth1B1's."""
+
+    TARGET = 4
+    TRIALS = 5
+    REEVALUATION = 6
+    POOL = 7
+    VALIDATION = 8
+    SCORE_CARD = 9
+
+
+def first_index(purpose: Purpose, seed: int, offset: int = 0) -> int:
+    """The first index for a purpose under a study's seed, ``offset`` sounds in."""
+    within = (seed % SEEDS) * (RANGE // SEEDS) + offset
+    return purpose * RANGE + within % RANGE

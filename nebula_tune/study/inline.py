@@ -1,0 +1,41 @@
+"""The executor inside this process: threads, no Ray."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any
+
+import torch
+
+from nebula_tune.scoring import ScorerSpec
+from nebula_tune.study.executor import Executor, Task
+
+
+class InlineExecutor(Executor):
+    """Runs every chunk on a thread of its own, as many at a time as there are cores."""
+
+    def __init__(self, spec: ScorerSpec) -> None:
+        threads = spec.concurrency(len(os.sched_getaffinity(0)))
+        super().__init__(threads)
+        self._threads_before = torch.get_num_threads()
+        torch.set_num_threads(1)  # a chunk is worked out by one thread, or its sums could depend on the machine
+        self._scorer = spec.build()
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="score")
+
+    @property
+    def workers(self) -> int:
+        return 1
+
+    def _launch(self, task: Task) -> Hashable:
+        return self._pool.submit(self._scorer.run, task.job.request, task.chunk, task.job.chunks)
+
+    def _poll(self, seconds: float) -> list[tuple[Hashable, Any]]:
+        futures: list[Future[Any]] = list(self._running)
+        done = wait(futures, timeout=seconds, return_when=FIRST_COMPLETED).done
+        return [(future, future.exception() or future.result()) for future in done]
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        torch.set_num_threads(self._threads_before)

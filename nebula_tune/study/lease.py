@@ -1,0 +1,102 @@
+"""One coordinator a study: a lease with a heartbeat in the study's row."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import sqlalchemy as sa
+
+from nebula_tune.errors import StorageError, StudyError
+from nebula_tune.study.database import database_errors, studies
+from nebula_tune.study.ledger import Ledger
+
+BEAT = 3.0  # seconds between heartbeats
+WATCH = 10.0  # seconds a newcomer watches another host's lease before it takes over
+
+
+class Lease:
+    """Holds a study for this process, as a context manager.
+
+    A dead process of this host is taken over at once; any other owner is watched for one heartbeat: one that stands
+    still is taken over, one that moves keeps the study, and StudyError names it. ``note`` is told what goes on.
+    """
+
+    def __init__(self, ledger: Ledger, name: str, note: Callable[[str], None]) -> None:
+        self.ledger, self.name, self._note = ledger, name, note
+        self._token = secrets.token_hex(8)
+        self._stop = threading.Event()
+        self.lost = False
+
+    def __enter__(self) -> Lease:
+        self._take()
+        self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        try:
+            self._write(owner_host=None, owner_pid=None, owner_started=None, owner_token=None)
+        except StorageError:
+            if error is None:
+                raise
+
+    def _take(self) -> None:
+        row = self.ledger.record(self.name)
+        if row["owner_token"] and not self._is_dead_here(row):
+            owner = f"process {row['owner_pid']} on {row['owner_host']}"
+            self._note(f"study {self.name} is held by {owner}; watching {WATCH:.0f} s whether it is alive")
+            time.sleep(WATCH)
+            if self.ledger.record(self.name)["heartbeat"] != row["heartbeat"]:
+                raise StudyError(f"study {self.name} is being run by {owner}; wait for it, or give another --name")
+        mine = {
+            "owner_host": socket.gethostname(),
+            "owner_pid": os.getpid(),
+            "owner_started": _process_start(os.getpid()),
+            "owner_token": self._token,
+            "heartbeat": row["heartbeat"] + 1,
+        }
+        # Only from the owner that was seen: of two newcomers one wins.
+        condition = (studies.c.name == self.name) & (studies.c.owner_token.is_not_distinct_from(row["owner_token"]))
+        with database_errors(self.ledger.url), self.ledger.engine.begin() as connection:
+            changed = connection.execute(studies.update().where(condition).values(**mine)).rowcount
+        if not changed:
+            raise StudyError(f"study {self.name} was taken by another process just now; give another --name")
+
+    def _is_dead_here(self, row: dict[str, Any]) -> bool:
+        here: bool = row["owner_host"] == socket.gethostname()
+        return here and _process_start(row["owner_pid"]) != row["owner_started"]
+
+    def _beat(self) -> None:
+        while not self._stop.wait(BEAT):
+            try:
+                self.lost = not self._write(heartbeat=studies.c.heartbeat + 1)
+            except StorageError:
+                continue  # the coordinator meets the same database, and says so
+
+    def _write(self, **columns: Any) -> bool:
+        condition = (studies.c.name == self.name) & (studies.c.owner_token == self._token)
+        with database_errors(self.ledger.url), self.ledger.engine.begin() as connection:
+            result: sa.CursorResult[Any] = connection.execute(studies.update().where(condition).values(**columns))
+        return bool(result.rowcount == 1)
+
+
+def _process_start(pid: int) -> str | None:
+    """When a process of this host started (with its boot), as the system tells; None where it does not run."""
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return None
+    return None if after_name[0] == "Z" else f"{boot}/{after_name[19]}"

@@ -1,0 +1,195 @@
+"""The ledger: every trial of a study, kept in a database that Optuna's dashboard reads.
+
+A trial is written once, when it is scored, in one transaction with everything it says; so a killed study leaves no
+half trials. Its identity is (study, phase, generation, index); Optuna's own number means nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from nebula_tune.errors import StudyError
+from nebula_tune.search import Space
+from nebula_tune.study.database import database_errors, normalise_url, open_storage, reevaluations, studies
+from nebula_tune.study.executor import Failure
+from nebula_tune.trial import Point, Score
+
+Key = tuple[int, int, int]  # phase, generation, index
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A trial as the ledger has it."""
+
+    key: Key
+    sampler: str
+    score: Score | None
+    relaxed: bool
+    params: dict[str, Any]
+    number: int
+
+
+class Ledger:
+    """Studies of one database. Every method raises StorageError where the database fails."""
+
+    def __init__(self, url: str, create: bool = True) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.url = normalise_url(url)
+        self.storage = open_storage(self.url, create)
+        self.engine: sa.Engine = self.storage.engine
+
+    def names(self) -> list[str]:
+        """Names of all studies."""
+        with database_errors(self.url), self.engine.connect() as connection:
+            return list(connection.execute(sa.select(studies.c.name).order_by(studies.c.name)).scalars())
+
+    def record(self, name: str) -> dict[str, Any]:
+        """A study's row; raises StudyError listing the studies there are."""
+        with database_errors(self.url), self.engine.connect() as connection:
+            row = connection.execute(sa.select(studies).where(studies.c.name == name)).mappings().first()
+        if row is None:
+            known = ", ".join(self.names()) or "none"
+            raise StudyError(f"no study {name!r} in this database; there are: {known}")
+        return dict(row)
+
+    def has(self, name: str) -> bool:
+        """Whether there is a study of that name."""
+        return name in self.names()
+
+    def begin(self, name: str, settings: dict[str, Any], origin: dict[str, Any]) -> dict[str, Any]:
+        """The study's row, made where there is none."""
+        import optuna
+
+        if not self.has(name):
+            row = {
+                "name": name,
+                "identity": uuid.uuid4().hex,
+                "settings": json.dumps(settings),
+                "origin": json.dumps(origin),
+                "state": "new",
+            }
+            with database_errors(self.url):
+                optuna.create_study(storage=self.storage, study_name=name, direction="minimize", load_if_exists=True)
+                with self.engine.begin() as connection:
+                    connection.execute(studies.insert().values(**row))
+        return self.record(name)
+
+    def update(self, name: str, **columns: Any) -> None:
+        """Change columns of a study's row."""
+        with database_errors(self.url), self.engine.begin() as connection:
+            connection.execute(studies.update().where(studies.c.name == name).values(**columns))
+
+    def delete(self, name: str) -> None:
+        """Remove a study and all its trials."""
+        import optuna
+
+        self.record(name)
+        with database_errors(self.url):
+            optuna.delete_study(study_name=name, storage=self.storage)
+            with self.engine.begin() as connection:
+                connection.execute(reevaluations.delete().where(reevaluations.c.study == name))
+                connection.execute(studies.delete().where(studies.c.name == name))
+
+    def trials(self, name: str) -> Iterator[Stored]:
+        """All scored and failed trials of a study."""
+        from optuna.trial import TrialState
+
+        with database_errors(self.url):
+            stored = self.storage.get_all_trials(self.storage.get_study_id_from_name(name), deepcopy=False)
+        for trial in stored:
+            attributes = trial.user_attrs
+            if "key" in attributes:
+                complete = trial.state == TrialState.COMPLETE
+                yield Stored(
+                    key=tuple(attributes["key"]),
+                    sampler=attributes["sampler"],
+                    score=_read_score(trial.value, attributes) if complete else None,
+                    relaxed=attributes.get("relaxed", False),
+                    params=trial.params,
+                    number=trial.number,
+                )
+
+    def reevaluated(self, name: str) -> dict[tuple[int, int], float]:
+        """Values of re-evaluations by (candidate, repeat)."""
+        query = sa.select(reevaluations).where(reevaluations.c.study == name)
+        with database_errors(self.url), self.engine.connect() as connection:
+            return {(row.candidate, row.repeat): row.value for row in connection.execute(query)}
+
+    def write_reevaluation(self, name: str, candidate: int, repeat: int, score: Score) -> None:
+        """Keep one re-evaluation."""
+        row = {"study": name, "candidate": candidate, "repeat": repeat, "value": score.value, "mmd": score.mmd}
+        with database_errors(self.url), self.engine.begin() as connection:
+            connection.execute(reevaluations.insert().values(**row))
+
+
+class TrialWriter:
+    """Writes one study's trials, with one distribution a parameter for the whole study."""
+
+    def __init__(self, ledger: Ledger, name: str, space: Space) -> None:
+        import optuna
+        from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+        self.url = ledger.url
+        self._optuna = optuna
+        with database_errors(self.url):
+            self._study = optuna.load_study(storage=ledger.storage, study_name=name)
+        self._curves = [
+            (k, f"{space.names[k]}.curve", FloatDistribution(float(space.low[k]), float(space.high[k]), log=True))
+            for k in np.flatnonzero(space.free_curves)
+        ]
+        self._flags = [
+            (k, f"{space.names[k]}.symmetric", CategoricalDistribution([False, True]))
+            for k in np.flatnonzero(space.free_flags)
+        ]
+        self._distributions = {name: distribution for _, name, distribution in [*self._curves, *self._flags]}
+
+    def write(self, key: Key, sampler: str, point: Point, first_index: int, outcome: Score | Failure) -> None:
+        """Keep a trial: COMPLETE with its score, or FAIL with its error."""
+        from optuna.trial import TrialState
+
+        symmetric = point.symmetric
+        params: dict[str, Any] = {name: float(point.curves[k]) for k, name, _ in self._curves}
+        params |= {name: bool(symmetric[k]) for k, name, _ in self._flags}
+        attributes = {"key": list(key), "sampler": sampler, "first_index": first_index, "relaxed": point.relaxed}
+        if isinstance(outcome, Failure):
+            attributes["error"] = outcome.message
+        else:
+            attributes |= {"mmd": outcome.mmd, "silent": outcome.silent}
+            if sampler == "witness":
+                attributes["gradient"] = {
+                    "deviation": outcome.deviation,
+                    "curve": outcome.curve_gradient.tolist(),
+                    "flag": outcome.flag_gradient.tolist(),
+                    "information": outcome.flag_information.tolist(),
+                }
+        trial = self._optuna.create_trial(
+            state=TrialState.FAIL if isinstance(outcome, Failure) else TrialState.COMPLETE,
+            value=None if isinstance(outcome, Failure) else outcome.value,
+            params=params,
+            distributions=self._distributions,
+            user_attrs=attributes,
+        )
+        with database_errors(self.url):
+            self._study.add_trial(trial)
+
+
+def _read_score(value: float, attributes: dict[str, Any]) -> Score:
+    gradient = attributes.get("gradient", {})
+    return Score(
+        value=value,
+        mmd=attributes["mmd"],
+        silent=attributes["silent"],
+        curve_gradient=np.array(gradient.get("curve", ())),
+        flag_gradient=np.array(gradient.get("flag", ())),
+        flag_information=np.array(gradient.get("information", ())),
+        deviation=gradient.get("deviation", 0.0),
+    )

@@ -1,0 +1,167 @@
+"""A study resolved: everything that decides its result, and nothing that does not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nebula_tune.errors import SettingsError
+from nebula_tune.nebula import Nebula
+from nebula_tune.search import CmaEs, Grid, Sampler, Space, Witness
+from nebula_tune.study.indices import Purpose, first_index
+from nebula_tune.study.settings import (
+    CmaEsSettings,
+    EmbeddingSettings,
+    GridSettings,
+    StudySettings,
+    WitnessSettings,
+    load_study,
+)
+from nebula_tune.synth import Synth, architecture
+from nebula_tune.trial import Point
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A resolved study: equal plans on equal targets give equal nebulae."""
+
+    settings: StudySettings
+    synth_name: str
+    start: Nebula
+    tune: tuple[str, ...]
+    freeze: tuple[str, ...]
+    seed: int
+    group_by: str
+    target_sounds: int
+
+    @property
+    def synth(self) -> type[Synth]:
+        """The synth's architecture."""
+        return architecture(self.synth_name)
+
+    @property
+    def space(self) -> Space:
+        """The search space around the start nebula."""
+        panel = self.synth.panel
+        return Space.around(
+            panel.names,
+            self.point(self.start),
+            self.settings.space.curve,
+            self.settings.space.symmetric,
+            self.tune,
+            self.freeze,
+        )
+
+    def point(self, nebula: Nebula) -> Point:
+        """A nebula as a point."""
+        curves, symmetric = self.synth.panel.arrays(nebula)
+        return Point(curves, symmetric.astype(float))
+
+    def nebula(self, point: Point) -> Nebula:
+        """A point as a nebula, its flags hardened."""
+        return self.synth.panel.nebula(point.curves, point.symmetric)
+
+    def sampler(self, number: int, space: Space, start: Point) -> Sampler:
+        """The sampler of phase ``number``, beginning at ``start``."""
+        phase = self.settings.search[number]
+        seed = self.seed * 1000 + number
+        match phase:
+            case GridSettings():
+                return Grid(space, phase.trials, seed)
+            case CmaEsSettings():
+                return CmaEs(space, start, phase.trials, seed, phase.population, phase.sigma)
+            case WitnessSettings():
+                return Witness(
+                    space, start, phase.trials, phase.step, phase.momentum, phase.relaxed, phase.trials_a_step
+                )
+
+    def trial_index(self, phase: int, draw: int) -> int:
+        """First sound index of set number ``draw`` of a phase."""
+        before = sum(p.trials for p in self.settings.search[:phase])
+        return first_index(Purpose.TRIALS, self.seed, (before + draw) * self.settings.sounds)
+
+    def resolved(self) -> dict[str, Any]:
+        """As JSON, to store, to compare and to read back with :meth:`read`."""
+        return {
+            "study": json.loads(self.settings.model_dump_json()),
+            "synth": self.synth_name,
+            "start": self.start.entries(),
+            "tune": list(self.tune),
+            "freeze": list(self.freeze),
+            "seed": self.seed,
+            "group_by": self.group_by,
+            "target_sounds": self.target_sounds,
+        }
+
+    @classmethod
+    def read(cls, resolved: Mapping[str, Any]) -> Plan:
+        """Inverse of :meth:`resolved`."""
+        return cls(
+            settings=StudySettings.model_validate_json(json.dumps(resolved["study"])),
+            synth_name=resolved["synth"],
+            start=Nebula.from_entries(resolved["start"]),
+            tune=tuple(resolved["tune"]),
+            freeze=tuple(resolved["freeze"]),
+            seed=resolved["seed"],
+            group_by=resolved["group_by"],
+            target_sounds=resolved["target_sounds"],
+        )
+
+
+def differences(stored: Any, now: Any, place: str = "") -> list[str]:
+    """What differs between two JSON values, as ``place: stored -> now``."""
+    if isinstance(stored, dict) and isinstance(now, dict):
+        keys = sorted(stored.keys() | now.keys())
+        return [d for key in keys for d in differences(stored.get(key), now.get(key), f"{place}.{key}".lstrip("."))]
+    if stored == now:
+        return []
+    long = isinstance(stored, list) and len(stored) > 8
+    return [f"{place} differs" if long else f"{place}: {json.dumps(stored)} -> {json.dumps(now)}"]
+
+
+def choose_study(name: str, ready: Callable[[str], bool]) -> tuple[StudySettings, str]:
+    """The study asked for, and a line on what ``auto`` chose and why; ``ready`` tells if an embedding can be used."""
+    if name != "auto":
+        return load_study(name), ""
+    import torch
+
+    full = load_study("full")
+    if not torch.cuda.is_available():
+        reason = "there is no GPU here"
+    elif not ready(full.embedding.name):
+        reason = f"the weights of {full.embedding.name} are not here"
+    else:
+        return full, f"study full: there is a GPU, and the weights of {full.embedding.name} are here"
+    laptop = load_study("laptop")
+    return laptop, f"study laptop, with the weight-free embedding {laptop.embedding.name}: {reason}"
+
+
+def override(
+    settings: StudySettings,
+    objective: str | None,
+    embedding: str | None,
+    weights: str | None,
+    trials: int | None,
+    sounds: int | None,
+) -> StudySettings:
+    """A study with command-line options over it. Raises SettingsError for values it cannot take."""
+    if objective is not None and objective not in ("match", "diversity"):
+        raise SettingsError(f"--objective {objective!r}: it is match or diversity")
+    if trials is not None and trials < 1:
+        raise SettingsError(f"--trials {trials}: at least 1")
+    if sounds is not None and sounds < 8:
+        raise SettingsError(f"--sounds {sounds}: at least 8 sounds a trial")
+    changes: dict[str, Any] = {}
+    if objective is not None:
+        changes["objective"] = objective
+    if embedding is not None and embedding != settings.embedding.name:
+        changes["embedding"] = EmbeddingSettings(name=embedding)
+    if weights is not None:
+        base = changes.get("embedding", settings.embedding)
+        changes["embedding"] = EmbeddingSettings(name=base.name, **{**base.options, "weights": weights})
+    if sounds is not None:
+        changes["sounds"] = sounds
+    settings = settings.model_copy(update=changes)
+    return settings.with_trials(trials) if trials is not None else settings

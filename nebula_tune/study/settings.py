@@ -1,0 +1,189 @@
+"""Study files: what a study does, read strictly from YAML."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from nebula_tune.corpus.prepare import Prepare
+from nebula_tune.errors import SettingsError
+from nebula_tune.files import shipped
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class SpaceSettings(_Strict):
+    """Range of curves (log-uniform) and whether symmetric flags are searched."""
+
+    curve: tuple[Positive, Positive] = (0.1, 10.0)
+    symmetric: bool = True
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SpaceSettings:
+        if self.curve[0] >= self.curve[1]:
+            raise ValueError("curve is [lowest, highest], lowest first")
+        return self
+
+
+class GridSettings(_Strict):
+    """Random grid search, stratified."""
+
+    sampler: Literal["grid"]
+    trials: Count
+
+
+class CmaEsSettings(_Strict):
+    """Separable CMA-ES."""
+
+    sampler: Literal["cmaes"]
+    trials: Count
+    population: Annotated[int, Field(ge=2)] = 48
+    sigma: Annotated[float, Field(gt=0, le=1)] = 0.08
+
+
+class WitnessSettings(_Strict):
+    """Witness gradient."""
+
+    sampler: Literal["witness"]
+    trials: Count
+    step: Positive = 2.0
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.8
+    relaxed: Annotated[float, Field(ge=0, le=1)] = 0.6
+    trials_a_step: Count = 1
+
+
+SamplerSettings = Annotated[GridSettings | CmaEsSettings | WitnessSettings, Field(discriminator="sampler")]
+
+
+class ReevaluateSettings(_Strict):
+    """How many of the best trials are scored again, and how often; 0 repeats: not at all."""
+
+    top: Count = 25
+    repeats: Annotated[int, Field(ge=0)] = 30
+
+
+class EmbeddingSettings(_Strict):
+    """An embedding by name, with its own options."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All but the name."""
+        return dict(self.model_extra or {})
+
+
+class StudySettings(_Strict):
+    """A whole study file."""
+
+    objective: Literal["match", "diversity"] = "match"
+    embedding: EmbeddingSettings
+    prepare: Prepare = Prepare.ONSET
+    sounds: Annotated[int, Field(ge=8)] = 256
+    space: SpaceSettings = SpaceSettings()
+    search: Annotated[tuple[SamplerSettings, ...], Field(min_length=1)]
+    reevaluate: ReevaluateSettings = ReevaluateSettings()
+
+    @field_validator("embedding", mode="before")
+    @classmethod
+    def _embedding_by_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @property
+    def trials(self) -> int:
+        """Trials of all phases of the search."""
+        return sum(phase.trials for phase in self.search)
+
+    def with_trials(self, total: int) -> StudySettings:
+        """The same study with ``total`` trials, phases scaled in proportion (at least one each where there is room)."""
+        share = [phase.trials * total / self.trials for phase in self.search]
+        counts = [int(s) for s in share]
+        by_rest = sorted(range(len(share)), key=lambda k: (counts[k] > 0, counts[k] - share[k]))
+        for k in by_rest[: total - sum(counts)]:
+            counts[k] += 1
+        scaled = [
+            phase.model_copy(update={"trials": count})
+            for phase, count in zip(self.search, counts, strict=True)
+            if count > 0
+        ]
+        return self.model_copy(update={"search": tuple(scaled)})
+
+
+def load_study(source: str) -> StudySettings:
+    """A study file by path, or a shipped study by name. Raises SettingsError naming file, line and key."""
+    path = Path(source)
+    if not path.is_file():
+        path = shipped("studies") / f"{source}.yaml"
+    if not path.is_file():
+        raise SettingsError(f"no study {source!r}: neither a file nor a shipped study ({', '.join(shipped_studies())})")
+    try:
+        text = path.read_text(encoding="utf-8")
+        data, lines = _parse(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"cannot read study {path}: {error}") from error
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    try:
+        return StudySettings.model_validate_json(json.dumps(data))
+    except ValidationError as error:
+        raise SettingsError(f"{path}{_first_problem(error, lines)}") from None
+    except TypeError as error:
+        raise SettingsError(f"{path}: {error}") from None
+
+
+def shipped_studies() -> list[str]:
+    """Names of the studies that come with nebula-tune."""
+    return sorted(path.stem for path in shipped("studies").glob("*.yaml"))
+
+
+Place = tuple[str | int, ...]
+
+
+def _parse(text: str) -> tuple[Any, dict[Place, int]]:
+    """The data of a YAML text, and the line of each key and item. Safe: only plain data is built."""
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    lines: dict[Place, int] = {}
+
+    def walk(node: yaml.Node, place: Place) -> None:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                below = (*place, key.value)
+                if below in lines:
+                    raise yaml.YAMLError(f"line {key.start_mark.line + 1}: {key.value} is given twice")
+                lines[below] = key.start_mark.line + 1
+                walk(value, below)
+        elif isinstance(node, yaml.SequenceNode):
+            for k, value in enumerate(node.value):
+                lines[(*place, k)] = value.start_mark.line + 1
+                walk(value, (*place, k))
+
+    if node is not None:
+        walk(node, ())
+    return yaml.safe_load(text), lines
+
+
+def _first_problem(error: ValidationError, lines: Mapping[Place, int]) -> str:
+    """The first problem as ``:LINE: key: what``; names of union members in pydantic's path are left out."""
+    problem = error.errors()[0]
+    place: Place = ()
+    for part in problem["loc"]:
+        if (*place, part) in lines:
+            place = (*place, part)
+    line = f":{lines[place]}" if place in lines else ""
+    named = place if place else problem["loc"]
+    key = ".".join(str(part) for part in named)
+    message = {"extra_forbidden": "unknown key", "missing": "is missing"}.get(problem["type"], problem["msg"])
+    if problem["type"] == "missing":
+        key = ".".join([*map(str, place), str(problem["loc"][-1])])
+    return f"{line}: {key}: {message}" if key else f": {message}"

@@ -1,0 +1,43 @@
+"""Ways of computing the same sounds: the readable reference, and renderers made for one kind of hardware.
+
+A renderer stands in for an architecture's ``play`` where it can (:meth:`nebula_tune.synth.architecture.Synth.renderer`
+says when). It must give the same sounds as the reference does in float64, at least as closely as the reference does
+in float32, and must work each sound out alone: a sound's bits may not depend on the others of its batch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+from torch import Tensor
+
+BACKENDS = ("auto", "reference", "fast")
+
+SOUNDS_AT_A_TIME = 4  # taken by a thread, then it comes back for more
+
+
+class Renderer(Protocol):
+    """Audio (sounds, samples) of human values (sounds, parameters), float64; noise rows count from ``first_index``."""
+
+    def __call__(self, human: Tensor, first_index: int) -> Tensor: ...
+
+
+def cores() -> int:
+    """CPU cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def spread(task: Callable[[int, int], None], sounds: int, threads: int) -> None:
+    """Run ``task(begin, end)`` on ranges that cover ``sounds``, on so many threads; in this one if that is 1."""
+    if threads == 1 or sounds <= 1:
+        task(0, sounds)
+        return
+    step = min(SOUNDS_AT_A_TIME, -(-sounds // threads))
+    begins = range(0, sounds, step)
+    with ThreadPoolExecutor(min(threads, len(begins))) as pool:
+        list(pool.map(lambda begin: task(begin, min(begin + step, sounds)), begins))

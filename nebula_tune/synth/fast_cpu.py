@@ -1,0 +1,51 @@
+"""The Voice's renderer for float32 on a CPU; the loops themselves are in ``fast_kernels``."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nebula_tune.synth.backends import cores, spread
+
+
+class FastVoice:
+    """Renders sounds of the Voice with compiled loops, one thread a sound.
+
+    Args:
+        frames: control frames of a sound, at least 2.
+        sample_rate: Hz of the audio.
+        noise: the rows of noise, (rows, samples) float32.
+        threads: sounds worked out at a time; None for one a core. It cannot change a bit of the audio.
+
+    The compiler runs in the first call on a machine (a few seconds); later processes load what it made.
+    """
+
+    def __init__(self, frames: int, sample_rate: int, noise: Tensor, threads: int | None) -> None:
+        self.sample_rate = sample_rate
+        self.threads = threads
+        self._noise = noise.numpy()
+        samples = self._noise.shape[1]
+        # Control frame k falls on sample k * (samples - 1) / (frames - 1), as linear upsampling with aligned ends
+        # has it. Interval k has the samples from ``starts[k]`` on; ``offsets`` is how far after frame k the first is.
+        k = np.arange(frames)
+        self._starts = -((-k * (samples - 1)) // (frames - 1))
+        self._offsets = self._starts * ((frames - 1) / (samples - 1)) - k
+        self._starts[-1] = samples
+
+    def __call__(self, human: Tensor, first_index: int) -> Tensor:
+        """Audio (sounds, samples) float32 of human values (sounds, parameters)."""
+        from nebula_tune.synth.fast_kernels import render_sounds
+
+        knobs = np.ascontiguousarray(human.detach().numpy(), dtype=np.float64)
+        rows = (first_index + np.arange(len(knobs))) % len(self._noise)
+        output = np.empty((len(knobs), self._noise.shape[1]), dtype=np.float32)  # numpy asks for large memory pages
+
+        def render(begin: int, end: int) -> None:
+            part = slice(begin, end)
+            render_sounds(
+                knobs[part], rows[part], self._noise, self._starts, self._offsets, self.sample_rate, output[part]
+            )
+
+        spread(render, len(knobs), self.threads or cores())
+        return torch.from_numpy(output)

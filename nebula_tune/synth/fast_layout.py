@@ -1,0 +1,45 @@
+"""What the compiled loops of the Voice need to know before they are compiled: the compiler, and where knobs are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+from numba import njit
+
+from nebula_tune.synth.lfo import SHAPES
+from nebula_tune.synth.voice import DESTINATIONS, Voice
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def compiled(function: F) -> F:
+    """Compile with numba, without the interpreter's lock, and keep the machine code on disk where that is possible.
+
+    Products and sums may fuse, and no comparison relies on NaN or on the sign of zero; nothing is reordered.
+    """
+    options: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nnan", "nsz"}}
+    try:
+        result: F = njit(cache=True, **options)(function)
+    except RuntimeError:  # neither the package nor the user's cache folder can be written
+        result = njit(**options)(function)
+    return result
+
+
+def _first(module: str) -> int:
+    return next(k for k, p in enumerate(Voice.panel.parameters) if p.module == module)
+
+
+RATE = Voice.control_rate
+DURATION = Voice.panel.index["keyboard.duration"]
+MIDI_F0 = Voice.panel.index["keyboard.midi_f0"]
+MATRIX, MIXER = _first("mod_matrix"), _first("mixer")
+HEARD_ENVELOPES = ("adsr_1", "adsr_2", "lfo_1_amp_adsr", "lfo_2_amp_adsr")
+RATE_ENVELOPES = ("lfo_1_rate_adsr", "lfo_2_rate_adsr")
+ENVELOPES = np.array([_first(name) for name in HEARD_ENVELOPES + RATE_ENVELOPES])
+LFOS, VCOS = np.array([_first("lfo_1"), _first("lfo_2")]), np.array([_first("vco_1"), _first("vco_2")])
+RELEASE = 3  # column of an envelope's release
+TUNING, DEPTH, PHASE, SHAPE = 0, 1, 2, 3  # columns of a VCO; DEPTH and PHASE are an LFO's too
+LEVELS = 3  # column of an LFO's first shape level
+N_SHAPES, N_DESTINATIONS = len(SHAPES), len(DESTINATIONS)

@@ -1,0 +1,110 @@
+"""The contract of embeddings, for each of them."""
+
+import subprocess
+import sys
+
+import pytest
+
+from nebula_tune.embedding import OPENL3, make_embedding
+from nebula_tune.errors import EmbeddingError
+from tests.embedding.contract import EmbeddingContract
+
+
+class TestLogMel(EmbeddingContract):
+    shape = (1, 480)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def name(cls):
+        return "logmel"
+
+
+class TestMultiScaleSpectrogram(EmbeddingContract):
+    shape = (1, 28926)
+    hears_level = True
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def name(cls):
+        return "mss"
+
+
+class TestScattering(EmbeddingContract):
+    shape = (15, 545)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def name(cls):
+        pytest.importorskip("kymatio")
+        return "scattering"
+
+
+class TestAiSFX(EmbeddingContract):
+    shape = (2, 512)
+    hears_level = True
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def name(cls):
+        return "aisfx"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def options(cls, aisfx_weights):
+        return {"weights": aisfx_weights}
+
+
+class TestOpenL3(EmbeddingContract):
+    shape = (3, 512)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def name(cls):
+        return "openl3-music-mel256-512"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def options(cls, openl3_weights):
+        return {"weights": openl3_weights["mel256"], "hop": 1.0, "seconds": 2.0}
+
+
+class TestOpenL3Active(TestOpenL3):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def options(cls, openl3_weights):
+        return {"weights": openl3_weights["mel256"], "hop": 1.0, "seconds": 2.0, "active": True}
+
+
+class TestOpenL3Linear6144(EmbeddingContract):
+    shape = (2, 6144)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def name(cls):
+        return "openl3-env-linear-6144"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def options(cls, openl3_weights):
+        options = {"weights": openl3_weights["linear"], "hop": 0.5, "center": False, "seconds": 1.5}
+        return {**options, "frontend": "kapre", "precision": "bfloat16"}
+
+
+def test_there_are_twelve_openl3_names():
+    assert len(OPENL3) == 12
+    assert OPENL3["openl3-env-linear-6144"] == {"content": "env", "representation": "linear", "size": 6144}
+
+
+def test_an_openl3_name_cannot_be_overruled_by_an_option(openl3_weights):
+    with pytest.raises(EmbeddingError, match="size"):
+        make_embedding("openl3-music-mel256-512", size=6144, weights=openl3_weights["mel256"])
+
+
+def test_heavy_packages_are_imported_only_when_used():
+    code = (
+        "import sys, nebula_tune.embedding.openl3, nebula_tune.embedding.aisfx, nebula_tune.embedding.scattering\n"
+        "import nebula_tune.embedding.catalogue\n"
+        "print([m for m in ('h5py', 'kymatio', 'scipy', 'tensorflow', 'aisfx') if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
