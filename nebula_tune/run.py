@@ -23,8 +23,9 @@ from nebula_tune.evaluate.scorecard import gap_closed, score_card
 from nebula_tune.files import shipped, write_atomically
 from nebula_tune.nebula import Nebula
 from nebula_tune.scoring import CHUNK, Request, ScorerSpec, Target
+from nebula_tune.study import DEFAULT_URL
 from nebula_tune.study.coordinator import Coordinator, Observer, StopRequested
-from nebula_tune.study.database import DEFAULT_URL, shown
+from nebula_tune.study.database import shown
 from nebula_tune.study.executor import Executor
 from nebula_tune.study.indices import Purpose, first_index
 from nebula_tune.study.lease import Lease
@@ -108,7 +109,7 @@ class Silent:
     def phase(self, name: str, done: int, total: int) -> None:
         """Nothing."""
 
-    def scored(self, best: float | None) -> None:
+    def scored(self, done: int, best: float | None) -> None:
         """Nothing."""
 
 

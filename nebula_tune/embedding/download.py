@@ -60,9 +60,10 @@ def keep(path: Path, content: bytes) -> None:
     """Put verified content into the cache, all of it or none. Raises StorageError."""
     try:
         write_atomically(path, content)
-    except StorageError as error:
+    except (OSError, StorageError) as error:
+        said = error if isinstance(error, StorageError) else f"cannot write {path}: {error.strerror or error}"
         raise StorageError(
-            f"{error}; free {len(content) >> 20} MB there or set NEBULA_TUNE_CACHE to another folder"
+            f"{said}; free {len(content) >> 20} MB there or set NEBULA_TUNE_CACHE to another folder"
         ) from error
 
 

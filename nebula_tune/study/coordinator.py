@@ -30,8 +30,8 @@ class Observer(Protocol):
     def phase(self, name: str, done: int, total: int) -> None:
         """A phase begins, ``done`` of its ``total`` trials already known."""
 
-    def scored(self, best: float | None) -> None:
-        """One more trial is scored; ``best`` so far."""
+    def scored(self, done: int, best: float | None) -> None:
+        """``done`` more trials of the phase are scored; ``best`` so far."""
 
 
 class StopRequested(Exception):  # noqa: N818  (asked for, not an error)
@@ -112,6 +112,7 @@ class Coordinator:
             self._pending.append((key, sampler, request.point, request.first_index, outcome))
             scores[key] = None if isinstance(outcome, Failure) else outcome
             self._count(outcome)
+            self.observer.scored(1, self.best)
             if len(scores) < len(candidates):
                 self._flush()
                 self._check_stop(True)
@@ -121,8 +122,6 @@ class Coordinator:
         for index, (candidate, score) in enumerate(zip(candidates, ordered, strict=True)):
             if score is not None and not candidate.point.relaxed:
                 self._scored.append((score.value, (phase, generation, index), candidate.point))
-        if requests:
-            self.observer.scored(self.best)
         return ordered
 
     @property
@@ -177,7 +176,7 @@ class Coordinator:
                 raise ScoringError(f"a re-evaluation failed: {outcome.message}; run the same command to go on")
             self.ledger.write_reevaluation(self.name, c, r, outcome)
             known[c, r] = outcome.value
-            self.observer.scored(self.best)
+            self.observer.scored(1, self.best)
             self._check_stop(True)
         means = [np.mean([known[c, r] for r in range(settings.repeats)]) for c in range(len(candidates))]
         return candidates[int(np.argmin(means))]

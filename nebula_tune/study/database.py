@@ -11,8 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from nebula_tune.errors import NebulaTuneError, StorageError, StudyError
+from nebula_tune.study import DEFAULT_URL
 
-DEFAULT_URL = "sqlite:///studies/nebula-tune.db"
 SCHEMA_VERSION = 1
 SQLITE_TIMEOUT = 60  # seconds to wait for another process's write
 

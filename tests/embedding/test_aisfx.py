@@ -58,7 +58,7 @@ class Malicious:
 
 def test_code_in_a_checkpoint_is_not_run(tmp_path, capsys):
     torch.save((Malicious(), {}), tmp_path / "new.pth")
-    (tmp_path / "old.pth").write_bytes(pickle.dumps(Malicious()))
+    (tmp_path / "old.pth").write_bytes(pickle.dumps(Malicious(), protocol=2))
     for name in ("new.pth", "old.pth"):
         with pytest.raises(EmbeddingError, match="cannot be read") as caught:
             AiSFX(weights=tmp_path / name)

@@ -2,10 +2,13 @@
 
 import errno
 import gzip
+import hashlib
 import io
 import socket
 import subprocess
 import zipfile
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -90,7 +93,7 @@ def test_an_interrupted_download_starts_again_cleanly(server, cache, console):
 
 def test_a_known_sha256_is_checked_too(server, cache, console, monkeypatch):
     monkeypatch.setitem(files.SHA256, STEM, "0" * 64)
-    with pytest.raises(EmbeddingError, match="SHA-256 .*000"):
+    with pytest.raises(EmbeddingError, match=r"SHA-256 .*000"):
         catalogue.fetch(NAME, f"{server.address}/good", console)
     assert cached(cache) == []
 
@@ -102,7 +105,7 @@ def nobody_listens():
 
 
 def test_offline_is_one_line(server, cache, console):
-    with pytest.raises(EmbeddingError, match="cannot be reached .* try again when online"):
+    with pytest.raises(EmbeddingError, match=r"cannot be reached .* try again when online"):
         catalogue.fetch(NAME, nobody_listens(), console)
     with pytest.raises(EmbeddingError, match="cannot be reached"):
         catalogue.fetch(NAME, "http://no-such-host.invalid", console)
@@ -144,10 +147,8 @@ def test_a_cache_that_cannot_be_a_folder_is_one_line(server, cache, console):
 
 
 def test_an_installed_openl3_packages_folder_serves(server, cache, openl3_weights, monkeypatch):
-    class Package:
-        submodule_search_locations = [str(openl3_weights["mel256"].parent)]
-
-    monkeypatch.setattr(files, "find_spec", lambda name: Package if name == "openl3" else None)
+    package = SimpleNamespace(submodule_search_locations=[str(openl3_weights["mel256"].parent)])
+    monkeypatch.setattr(files, "find_spec", lambda name: package if name == "openl3" else None)
     assert files.find(STEM) == openl3_weights["mel256"]
     make_embedding(NAME)
     assert server.requests == []
@@ -200,9 +201,6 @@ class TestAiSFXFromPyPI:
 
         monkeypatch.setattr(subprocess, "run", run)
         monkeypatch.setattr(aisfx, "find_spec", lambda name: None)
-        import hashlib
-        from dataclasses import replace
-
         sha256 = hashlib.sha256(buffer.getvalue()).hexdigest()
         monkeypatch.setattr(aisfx, "WHEEL", replace(aisfx.WHEEL, sha256=sha256))
         return asked
@@ -217,10 +215,8 @@ class TestAiSFXFromPyPI:
         assert len(pip) == 1
 
     def test_another_wheel_is_refused(self, pip, cache, console, monkeypatch):
-        from dataclasses import replace
-
         monkeypatch.setattr(aisfx, "WHEEL", replace(aisfx.WHEEL, sha256="0" * 64))
-        with pytest.raises(EmbeddingError, match="SHA-256"):
+        with pytest.raises(EmbeddingError, match=r"SHA-256"):
             catalogue.fetch("aisfx", console=console)
         assert cached(cache) == []
 
@@ -229,6 +225,6 @@ class TestAiSFXFromPyPI:
             return subprocess.CompletedProcess(command, 1, "", "WARNING: retry\nERROR: No matching distribution\n")
 
         monkeypatch.setattr(subprocess, "run", run)
-        with pytest.raises(EmbeddingError, match="No matching distribution.*--fetch aisfx.*pip install") as caught:
+        with pytest.raises(EmbeddingError, match=r"No matching distribution.*--fetch aisfx.*pip install") as caught:
             make_embedding("aisfx")
         assert "\n" not in str(caught.value)

@@ -1,0 +1,259 @@
+"""The command line: parse, call, print. Everything heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from nebula_tune import __version__
+from nebula_tune.errors import NebulaTuneError
+from nebula_tune.study import DEFAULT_URL
+
+if TYPE_CHECKING:
+    from nebula_tune.study.ledger import Ledger
+
+app = typer.Typer(
+    name="nebula-tune",
+    help="Tune a synthesizer's nebula to a folder of sounds, with evidence on held-out data.\n\n"
+    "Start with:  nebula-tune run --target FOLDER",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Storage = Annotated[str, typer.Option(help="Database of studies: any SQLite or PostgreSQL URL.")]
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout, nothing else there.")]
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    if version:
+        print(f"nebula-tune {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="What to sound like: a folder of audio, a nebula's file or name (default, drum), or white-noise."
+        ),
+    ] = None,
+    study: Annotated[
+        str,
+        typer.Option(
+            help="A shipped study (laptop, full, paper), a YAML file, or auto: full where "
+            "there is a GPU and OpenL3's weights, else laptop."
+        ),
+    ] = "auto",
+    objective: Annotated[
+        str | None, typer.Option(help="match (be near the target) or diversity (be varied). [default: the study's]")
+    ] = None,
+    embedding: Annotated[str | None, typer.Option(help="The ear, by name. [default: the study's]")] = None,
+    weights: Annotated[str | None, typer.Option(help="Weights file for the embedding.")] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="Trials in all; phases are scaled in proportion. [default: the study's]")
+    ] = None,
+    sounds: Annotated[int | None, typer.Option(help="Sounds a trial. [default: the study's, 256]")] = None,
+    tune: Annotated[
+        list[str] | None, typer.Option(help="Only parameters that match may change, like 'vco_*.*'. Repeatable.")
+    ] = None,
+    freeze: Annotated[
+        list[str] | None, typer.Option(help="Parameters that match stay as they are. Repeatable.")
+    ] = None,
+    start: Annotated[str, typer.Option(help="Nebula to start from.")] = "default",
+    name: Annotated[
+        str | None, typer.Option(help="Name of the study; one that exists is resumed. [default: from the target]")
+    ] = None,
+    storage: Storage = DEFAULT_URL,
+    workers: Annotated[int | None, typer.Option(help="Scoring workers. [default: one per GPU, else 1]")] = None,
+    executor: Annotated[str, typer.Option(help="ray, or inline (this process, no Ray).")] = "ray",
+    ray_address: Annotated[str | None, typer.Option(help="Join the Ray cluster there.")] = None,
+    seed: Annotated[int, typer.Option(help="Everything random derives from it.")] = 0,
+    out: Annotated[str | None, typer.Option(help="The exported nebula. [default: nebulae/NAME.json]")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace --out even if it is not this study's.")] = False,
+    time_limit: Annotated[float | None, typer.Option(help="Stop cleanly after so many minutes; resumable.")] = None,
+    group_by: Annotated[
+        str,
+        typer.Option(
+            help="What is held out together: folder, file, or auto (folder where at "
+            "least 30 folders hold several sounds)."
+        ),
+    ] = "auto",
+    against: Annotated[str | None, typer.Option(help="A second real corpus for the score card.")] = None,
+    synth: Annotated[str, typer.Option(help="The synth's architecture.")] = "voice",
+    target_sounds: Annotated[int, typer.Option(help="Sounds of a nebula or white-noise as target.")] = 2000,
+    as_json: Json = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List every skipped file.")] = False,
+) -> None:
+    """Tune a nebula to a target, judge it on held-out sounds, and export it.
+
+    The target's sounds are split: a fifth is held out and seen by no trial. The rest is what the search brings the
+    nebula's random sounds near to. Interrupt it when you like: the same command goes on where it was.
+    """
+    from nebula_tune.console import RunConsole
+    from nebula_tune.run import Options, Run
+
+    options = Options(
+        target, study, objective, embedding, weights, trials, sounds, tuple(tune or ()), tuple(freeze or ()), start,
+        name, storage, workers, executor, ray_address, seed, out, force, time_limit, group_by, against, synth,
+        target_sounds,
+    )  # fmt: skip
+    with RunConsole(quiet=as_json, verbose=verbose) as console:
+        result = Run(options, console).go()
+        console.finish(result.report)
+    if as_json:
+        print(json.dumps(result.report, indent=1))
+
+
+@app.command()
+def status(
+    name: Annotated[str | None, typer.Argument(help="A study. [default: all of them]")] = None,
+    storage: Storage = DEFAULT_URL,
+    as_json: Json = False,
+) -> None:
+    """Studies in the database; or one of them: phase, trials, best, rate, time left."""
+    from nebula_tune.console import print_status
+    from nebula_tune.study.status import study_status
+
+    ledger = _open(storage)
+    found = [study_status(ledger, one) for one in ([name] if name else ledger.names())]
+    if as_json:
+        print(json.dumps(found[0] if name else found, indent=1))
+    else:
+        print_status(found)
+
+
+@app.command()
+def export(
+    name: Annotated[str, typer.Argument(help="A study.")],
+    trial: Annotated[int | None, typer.Option(help="Number of a trial. [default: the study's result]")] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write. [default: stdout]")] = None,
+    storage: Storage = DEFAULT_URL,
+) -> None:
+    """Write the nebula of a study, or of one of its trials, as JSON that torchsynth loads."""
+    from nebula_tune.study.status import exported_nebula
+
+    nebula = exported_nebula(_open(storage), name, trial)
+    if out is None:
+        sys.stdout.write(nebula.to_json())
+    else:
+        nebula.save(out)
+
+
+@app.command()
+def render(
+    nebula: Annotated[str, typer.Argument(help="A nebula's file or name (default, drum).")],
+    count: Annotated[int, typer.Option(help="How many sounds.")],
+    out: Annotated[Path, typer.Option(help="Folder to write to.")],
+    first: Annotated[int, typer.Option(help="Index of the first sound; with the default nebula, in synth1B1.")] = 0,
+    kind: Annotated[str, typer.Option("--format", help="wav or flac.")] = "wav",
+    sample_rate: Annotated[int, typer.Option(help="Hz.")] = 44100,
+    seconds: Annotated[float, typer.Option(help="Length of each sound.")] = 4.0,
+    synth: Annotated[str, typer.Option(help="The synth's architecture.")] = "voice",
+) -> None:
+    """Write sounds of a nebula as audio files, with their parameters in parameters.npz.
+
+    The same indices give the same sounds. Files that are there already are kept, so an interrupted call is finished by
+    the same call.
+    """
+    from nebula_tune.console import counting
+    from nebula_tune.corpus.writer import BATCH, write_sounds
+    from nebula_tune.nebula import Nebula
+    from nebula_tune.synth import architecture
+
+    player = architecture(synth)(Nebula.load(nebula), BATCH, sample_rate, seconds)
+    with counting("rendering") as progress:
+        write_sounds(player, first, count, out, kind, progress)
+
+
+@app.command()
+def delete(
+    name: Annotated[str, typer.Argument(help="A study.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    storage: Storage = DEFAULT_URL,
+) -> None:
+    """Remove a study and its trials from the database. Exported nebulae stay."""
+    ledger = _open(storage)
+    ledger.record(name)
+    if yes or typer.confirm(f"Remove study {name} and all its trials?", err=True):
+        ledger.delete(name)
+
+
+@app.command()
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Remove it.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Size of the cache of embedded sounds and weights; with --clear, remove it."""
+    from nebula_tune.corpus.cache import cache_folder, cache_size, clear_cache
+
+    files, size = cache_size()
+    print(f"{cache_folder()}: {files} files, {size / 1e6:.1f} MB")
+    if clear and (yes or typer.confirm("Remove all of it?", err=True)):
+        clear_cache()
+
+
+def _open(storage: str) -> Ledger:
+    from nebula_tune.study.ledger import Ledger
+
+    return Ledger(storage, create=False)
+
+
+def main() -> NoReturn:
+    """Entry point: run the app, and turn every foreseen error into one line and an exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = app(standalone_mode=False)
+    except KeyboardInterrupt:
+        _fail("interrupted; nothing scored is lost: the same command goes on from here", 130)
+    except NebulaTuneError as error:
+        _fail(str(error), error.exit_code)
+    except MemoryError:
+        _fail("out of memory; use fewer --workers or a smaller target", 1)
+    except OSError as error:
+        _fail(f"{error.filename or 'system'}: {error.strerror or error}", 1)
+    except Exception as error:
+        _usage(error)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage(error: Exception) -> NoReturn:
+    """Errors of the option parser as one plain line; anything else is a defect and shows its traceback."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if "Abort" in kinds:
+        _fail("aborted", 130)
+    if "StopRequested" in kinds:
+        _fail("time limit reached; the same command goes on from here", 130)
+    if "ClickException" in kinds:
+        message: Any = error
+        if "NoArgsIsHelpError" in kinds:
+            print(message.format_message())
+            sys.exit(2)
+        _fail(f"{message.format_message().rstrip('.')}; see nebula-tune --help", 2)
+    raise error
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(f"nebula-tune: {' '.join(message.split())}", file=sys.stderr)
+    sys.stderr.flush()
+    sys.exit(code)
+
+
+def _terminate(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    main()

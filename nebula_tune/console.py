@@ -1,0 +1,150 @@
+"""What users see while a command works: progress on stderr, score cards and tables."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+FIRST_FEW = 5
+LINE_EVERY = 15.0  # seconds between progress lines where there is no terminal
+
+
+def _progress(console: Console, *extra: str) -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        *(TextColumn(text) for text in extra),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr, moved by calling it with (done, total)."""
+    console = Console(stderr=True)
+    with _progress(console) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+class RunConsole:
+    """Reporter of a run: notes, a bar for each phase with best, rate and time left, and the score card."""
+
+    def __init__(self, quiet: bool, verbose: bool) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._out = self._console if quiet else Console(highlight=False)
+        self._verbose = verbose
+        self._bar = _progress(self._console, "{task.fields[best]}", "{task.fields[rate]}")
+        self._task: Any = None
+        self._loading: Any = None
+        self._last_line = time.monotonic()
+
+    def __enter__(self) -> RunConsole:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def note(self, text: str) -> None:
+        """A line the user should read."""
+        self._console.print(text, soft_wrap=True, markup=False)
+
+    def loading(self, done: int, total: int) -> None:
+        """The target's sounds are being embedded."""
+        if self._loading is None:
+            self._loading = self._bar.add_task("target", total=total, best="", rate="")
+        self._bar.update(self._loading, completed=done, visible=done < total)
+
+    def phase(self, name: str, done: int, total: int) -> None:
+        """A phase begins."""
+        if self._task is not None:
+            self._bar.update(self._task, visible=False)
+        self._name, self._done, self._from, self._total = name, done, done, total
+        self._began = time.monotonic()
+        self._task = self._bar.add_task(name, total=total, completed=done, best="", rate="")
+
+    def scored(self, done: int, best: float | None) -> None:
+        """More trials of the phase are scored."""
+        self._done += done
+        now = time.monotonic()
+        rate = (self._done - self._from) / max(now - self._began, 1e-9)
+        shown = "" if best is None else f"best {best:.1f}"
+        self._bar.update(self._task, completed=self._done, best=shown, rate=f"{rate:.2f} trials/s")
+        if not self._console.is_terminal and now - self._last_line > LINE_EVERY:
+            self._last_line = now
+            left = (self._total - self._done) / rate
+            self.note(f"{self._name} {self._done}/{self._total} {shown} {rate:.2f} trials/s, {left:.0f} s left")
+
+    def finish(self, report: Mapping[str, Any]) -> None:
+        """The score card, and where the nebula is."""
+        self._bar.stop()
+        skipped = (report["target"] or {}).get("skipped", [])
+        if skipped:
+            self._skipped(skipped)
+        if report["heldout"]:
+            self._score_card(report)
+        if report.get("spread"):
+            self._spread(report["spread"])
+        self._out.print(f"nebula: {report['nebula']}", markup=False, soft_wrap=True)
+
+    def _skipped(self, skipped: Sequence[Mapping[str, str]]) -> None:
+        self.note(f"{len(skipped)} files of the target were skipped:")
+        shown = skipped if self._verbose else skipped[:FIRST_FEW]
+        for one in shown:
+            self.note(f"  {one['name']}: {one['reason']}")
+        if len(shown) < len(skipped):
+            self.note(f"  … and {len(skipped) - len(shown)} more (-v lists all)")
+
+    def _score_card(self, report: Mapping[str, Any]) -> None:
+        rows: Mapping[str, Mapping[str, Any]] = report["heldout"]
+        about = report["target"]
+        table = Table(
+            title=f"distance to {about['held_out']} held-out sounds ({report['embedding']}, by {about['grouped_by']})",
+            title_justify="left",
+        )
+        table.add_column("sounds of")
+        for column in ("eq. 2", "unbiased", "95 % interval", "n", "m"):
+            table.add_column(column, justify="right")
+        for name, row in rows.items():
+            low, high = row["ci95"]
+            figures = (f"{row['mmd']:.1f}", f"{row['mmd_unbiased']:.1f}", f"{low:.1f} … {high:.1f}")
+            table.add_row(name, *figures, str(row["n"]), str(row["m"]))
+        self._out.print(table)
+        if report["gap_closed"] is not None:
+            self._out.print(f"gap closed: {report['gap_closed']:.3f} of the way from start to floor")
+
+    def _spread(self, spread: Mapping[str, Mapping[str, Any]]) -> None:
+        for name, row in spread.items():
+            self._out.print(f"spread of {name}: {row['value']:.1f} ({row['ci95'][0]:.1f} … {row['ci95'][1]:.1f})")
+
+
+def print_status(studies: Sequence[Mapping[str, Any]]) -> None:
+    """Studies as a table, or one as lines."""
+    console = Console(highlight=False)
+    if len(studies) == 1:
+        for key, value in studies[0].items():
+            console.print(f"{key.replace('_', ' ')}: {'-' if value is None else value}", markup=False, soft_wrap=True)
+        return
+    table = Table()
+    for column in ("study", "state", "phase", "trials", "best", "trials/s"):
+        table.add_column(column)
+    for one in studies:
+        best = "-" if one["best"] is None else f"{one['best']:.1f}"
+        rate = f"{one['trials_per_second']:.2f}"
+        table.add_row(one["study"], one["state"], one["phase"], f"{one['complete']}/{one['total']}", best, rate)
+    console.print(table)

@@ -1,0 +1,71 @@
+"""What the ledger can tell of a study: how far it is, and its nebulae."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from nebula_tune.errors import StudyError
+from nebula_tune.nebula import Nebula
+from nebula_tune.study.lease import BEAT
+from nebula_tune.study.ledger import Ledger
+from nebula_tune.study.plan import Plan
+
+
+def study_status(ledger: Ledger, name: str) -> dict[str, Any]:
+    """State (running, finished, interrupted, failed), phase, trials, best, rate and time left of a study."""
+    row = ledger.record(name)
+    plan = Plan.read(json.loads(row["settings"]))
+    scored = [trial for trial in ledger.trials(name) if trial.score is not None]
+    best = min((t.score.value for t in scored if t.score and not t.relaxed), default=None)
+    total, complete = plan.settings.trials, len(scored)
+    state = row["state"]
+    if state in ("new", "running") and not _alive(ledger, name, row):
+        state = "interrupted"
+    left = (total - complete) / row["rate"] if state == "running" and row["rate"] else None
+    return {
+        "study": name,
+        "state": state,
+        "phase": row["phase"],
+        "complete": complete,
+        "total": total,
+        "best": best,
+        "trials_per_second": round(row["rate"], 3),
+        "seconds_left": None if left is None else round(left),
+        "workers": row["workers"],
+        "owner": f"{row['owner_host']}:{row['owner_pid']}" if row["owner_token"] else None,
+        "last_error": row["last_error"] or None,
+    }
+
+
+def _alive(ledger: Ledger, name: str, row: dict[str, Any]) -> bool:
+    """Whether somebody holds the study: its heart beats while we look."""
+    if not row["owner_token"]:
+        return False
+    for _ in range(4):
+        time.sleep(BEAT / 3)
+        if ledger.record(name)["heartbeat"] != row["heartbeat"]:
+            return True
+    return False
+
+
+def exported_nebula(ledger: Ledger, name: str, trial: int | None) -> Nebula:
+    """The nebula of a study's result, or of trial number ``trial``. Raises StudyError where there is none."""
+    row = ledger.record(name)
+    if trial is None:
+        if row["result"] is None:
+            raise StudyError(f"study {name} has no result yet; run it to its end, or name a trial with --trial")
+        return Nebula.from_entries(json.loads(row["result"])["entries"])
+    plan = Plan.read(json.loads(row["settings"]))
+    for stored in ledger.trials(name):
+        if stored.number == trial:
+            curves, symmetric = dict(plan.start.curves), dict(plan.start.symmetric)
+            for parameter, value in stored.params.items():
+                knob, _, kind = parameter.rpartition(".")
+                if kind == "curve":
+                    curves[knob] = value
+                else:
+                    symmetric[knob] = value
+            return Nebula(curves, symmetric)
+    raise StudyError(f"study {name} has no trial {trial}")
