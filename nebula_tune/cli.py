@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 from pathlib import Path
@@ -17,6 +16,8 @@ from nebula_tune.study import DEFAULT_URL
 
 if TYPE_CHECKING:
     from nebula_tune.study.ledger import Ledger
+
+INTERRUPTED = 130  # exit code
 
 app = typer.Typer(
     name="nebula-tune",
@@ -216,7 +217,7 @@ def main() -> NoReturn:
     try:
         code = app(standalone_mode=False)
     except KeyboardInterrupt:
-        _fail("interrupted; nothing scored is lost: the same command goes on from here", 130)
+        code = INTERRUPTED
     except NebulaTuneError as error:
         _fail(str(error), error.exit_code)
     except MemoryError:
@@ -225,6 +226,8 @@ def main() -> NoReturn:
         _fail(f"{error.filename or 'system'}: {error.strerror or error}", 1)
     except Exception as error:
         _usage(error)
+    if code == INTERRUPTED:  # which is also what typer makes of Ctrl-C
+        _fail("interrupted; nothing finished is lost: the same command goes on from here", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -232,9 +235,7 @@ def _usage(error: Exception) -> NoReturn:
     """Errors of the option parser as one plain line; anything else is a defect and shows its traceback."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "Abort" in kinds:
-        _fail("aborted", 130)
-    if "StopRequested" in kinds:
-        _fail("time limit reached; the same command goes on from here", 130)
+        _fail("nothing done", INTERRUPTED)
     if "ClickException" in kinds:
         message: Any = error
         if "NoArgsIsHelpError" in kinds:
@@ -255,5 +256,4 @@ def _terminate(*_: object) -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("PYTHONUNBUFFERED", "1")
     main()

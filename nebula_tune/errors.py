@@ -43,3 +43,9 @@ class StorageError(NebulaTuneError):
 
 class ScoringError(NebulaTuneError):
     """Trials could not be scored."""
+
+
+class StopRequested(NebulaTuneError):
+    """The time limit is reached; the study can be resumed."""
+
+    exit_code = 130

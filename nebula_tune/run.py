@@ -18,13 +18,13 @@ from nebula_tune.corpus.groups import GroupBy, hold_out
 from nebula_tune.distance.energy import mean_within
 from nebula_tune.embedding import make_embedding
 from nebula_tune.embedding.embedded import SYNTHETIC_SOUNDS, Embedded, Source, embed_source
-from nebula_tune.errors import NebulaTuneError, SettingsError, StudyError
+from nebula_tune.errors import NebulaTuneError, SettingsError, StopRequested, StudyError
 from nebula_tune.evaluate.scorecard import gap_closed, score_card
 from nebula_tune.files import shipped, write_atomically
 from nebula_tune.nebula import Nebula
 from nebula_tune.scoring import CHUNK, Request, ScorerSpec, Target
 from nebula_tune.study import DEFAULT_URL
-from nebula_tune.study.coordinator import Coordinator, Observer, StopRequested
+from nebula_tune.study.coordinator import Coordinator, Observer
 from nebula_tune.study.database import shown
 from nebula_tune.study.executor import Executor
 from nebula_tune.study.indices import Purpose, first_index

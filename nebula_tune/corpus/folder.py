@@ -41,7 +41,7 @@ class Skipped:
     reason: str
 
 
-class Unusable(Exception):  # noqa: N818  (not an error of the program: a file to skip)
+class Unusable(Exception):
     """Raised by :func:`read_audio` for a file that cannot be used; the message is the reason."""
 
 

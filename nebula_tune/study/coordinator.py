@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from nebula_tune.errors import ScoringError, StudyError
+from nebula_tune.errors import ScoringError, StopRequested, StudyError
 from nebula_tune.scoring import Request
 from nebula_tune.search import Candidate
 from nebula_tune.study.executor import Executor, Failure
@@ -32,10 +32,6 @@ class Observer(Protocol):
 
     def scored(self, done: int, best: float | None) -> None:
         """``done`` more trials of the phase are scored; ``best`` so far."""
-
-
-class StopRequested(Exception):  # noqa: N818  (asked for, not an error)
-    """The time limit is reached; the study can be resumed."""
 
 
 @dataclass
@@ -143,7 +139,7 @@ class Coordinator:
         if self.lease.lost:
             raise StudyError(f"study {self.name} was taken over by another process; this one stops")
         if scoring and self.deadline is not None and time.monotonic() > self.deadline:
-            raise StopRequested
+            raise StopRequested("time limit reached; nothing scored is lost: the same command goes on from here")
 
     def _flush(self) -> None:
         """Write what is scored and not yet written."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -112,26 +113,40 @@ def open_storage(url: str, create: bool) -> Any:
     """
     from optuna.storages import RDBStorage
 
-    parsed = sa.engine.make_url(url)
-    is_sqlite = parsed.get_backend_name() == "sqlite"
-    if is_sqlite and parsed.database and parsed.database != ":memory:":
-        file = Path(parsed.database)
+    arguments: dict[str, Any] = {"pool_pre_ping": True}
+    file = _sqlite_file(url)
+    if file is not None:
+        arguments["connect_args"] = {"timeout": SQLITE_TIMEOUT}
         if not file.exists() and not create:
             raise StudyError(f"no studies here: {file} does not exist; say where they are with --storage")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(f"cannot make folder {file.parent}: {error.strerror}") from error
-    arguments: dict[str, Any] = {"pool_pre_ping": True}
-    if is_sqlite:
-        arguments["connect_args"] = {"timeout": SQLITE_TIMEOUT}
     with database_errors(url):
-        storage = RDBStorage(url, engine_kwargs=arguments)
-        if is_sqlite:
-            _tune_sqlite(storage.engine)
-        metadata.create_all(storage.engine)
-        _check_schema(storage.engine, url)
+        for pause in (0.2, 0.5, 1.0):
+            try:
+                return _connect(RDBStorage, url, arguments)
+            except sa.exc.DatabaseError as error:
+                if not any(word in str(error) for word in ("exists", "UNIQUE")):
+                    raise
+                time.sleep(pause)  # another process is making the tables at this moment
+        return _connect(RDBStorage, url, arguments)
+
+
+def _connect(storage_class: Any, url: str, arguments: dict[str, Any]) -> Any:
+    storage = storage_class(url, engine_kwargs=arguments)
+    if _sqlite_file(url) is not None:
+        _tune_sqlite(storage.engine)
+    metadata.create_all(storage.engine)
+    _check_schema(storage.engine, url)
     return storage
+
+
+def _sqlite_file(url: str) -> Path | None:
+    """The file of a SQLite URL."""
+    parsed = sa.engine.make_url(url)
+    return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
 
 
 def _tune_sqlite(engine: sa.Engine) -> None:

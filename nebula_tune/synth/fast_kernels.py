@@ -70,14 +70,14 @@ def power(base: float, exponent: float) -> float:
 @compiled
 def cos_half_64(x: float) -> float:
     """cos(pi x) for |x| <= 1/2, to 1e-12."""
-    z = x * x
-    tail = 0.23533058526 + z * (-0.0258065143 + z * (0.00192781738 + z * -0.000100355514))
-    return 1 + z * (-4.934802200539 + z * (4.05871212627 + z * (-1.33526277 + z * tail)))
+    z = -(math.pi * x) * (math.pi * x)
+    tail = 1 / 40320 + z * (1 / 3628800 + z * (1 / 479001600 + z * (1 / 87178291200 + z * (1 / 20922789888000))))
+    return 1 + z * (1 / 2 + z * (1 / 24 + z * (1 / 720 + z * tail)))
 
 
 @compiled
 def mean_growth(x: float) -> float:
-    """(e^x - 1) / x for |x| up to STEEPEST, to 1e-14."""
+    """(e^x - 1) / x for |x| up to STEEPEST, to 3e-14."""
     series = 1 / 720 + x * (1 / 5040 + x * (1 / 40320 + x * (1 / 362880 + x * (1 / 3628800 + x * (1 / 39916800)))))
     return 1 + x * (1 / 2 + x * (1 / 6 + x * (1 / 24 + x * (1 / 120 + x * series))))
 
@@ -253,12 +253,12 @@ def plan_sweep(
 
 
 @compiled
-def sweep(turns: float, speed: float, bend: float, block: Array) -> None:
+def sweep(turns: float, speed: float, bend: float, blocks: Array, v: int, samples: int) -> None:
     """Phases in turns of one interval's samples by the closed form; ``turns`` is the phase before it."""
     t, s, b = np.float32(turns), np.float32(speed), np.float32(bend)
-    for j in range(len(block)):
+    for j in range(samples):
         q = np.float32(j + 1)
-        block[j] = t + s * q * mean_growth_32(b * q)
+        blocks[v, j] = t + s * q * mean_growth_32(b * q)
 
 
 @compiled
@@ -274,26 +274,26 @@ def steep_sweep(turns: float, begin: float, slope: float, sample_rate: int, step
 
 
 @compiled
-def play_vcos(sine: Array, square_saw: Array, a1: Any, d1: Any, a2: Any, d2: Any, hardness: Any, shape: Any) -> None:
-    """Turn both VCOs' phases (in turns) into their sum, in ``sine``; amplitudes are lines a + d * sample."""
-    for j in range(len(sine)):
+def play_vcos(blocks: Array, samples: int, a1: Any, d1: Any, a2: Any, d2: Any, hardness: Any, shape: Any) -> None:
+    """Turn both VCOs' phases (in turns) into their sum, in block 0; amplitudes are lines a + d * sample."""
+    for j in range(samples):
         q = np.float32(j)
-        x = sine[j]
+        x = blocks[0, j]
         x -= np.floor(x + HALF)
         s = sin_half(x)
-        y = square_saw[j]
+        y = blocks[1, j]
         y -= np.floor(y + HALF)
         sin_y, cos_y = sin_half(y), cos_half(y)
         square = tanh_32(hardness * (sin_y * cos_y))
         wave = square * (ONE + shape * (ONE - TWO * sin_y * sin_y))
-        sine[j] = (a1 + d1 * q) * (ONE - TWO * s * s) + (a2 + d2 * q) * wave
+        blocks[0, j] = (a1 + d1 * q) * (ONE - TWO * s * s) + (a2 + d2 * q) * wave
 
 
 @compiled
-def add_noise(out: Array, vcos: Array, noise: Array, a: Any, d: Any) -> None:
+def add_noise(out: Array, blocks: Array, noise: Array, a: Any, d: Any) -> None:
     """Write the sum of the VCOs and the noise to ``out``."""
     for j in range(len(out)):
-        out[j] = vcos[j] + noise[j] * (a + d * np.float32(j))
+        out[j] = blocks[0, j] + noise[j] * (a + d * np.float32(j))
 
 
 @compiled
@@ -363,7 +363,7 @@ def render_sound(
             p = PLANS + 3 * v
             speed, bend, advance = work[p, k], work[p + 1, k], work[p + 2, k]
             if advance >= 0:
-                sweep(turns[v], speed, bend, blocks[v, :padded])
+                sweep(turns[v], speed, bend, blocks, v, padded)
                 now = turns[v] + advance
             else:
                 rise = work[2 * v, k + 1] - work[2 * v, k]
@@ -373,10 +373,10 @@ def render_sound(
         rise_1, rise_2 = work[1, k + 1] - work[1, k], work[3, k + 1] - work[3, k]
         a1, d1 = np.float32(work[1, k] + rise_1 * offset), np.float32(rise_1 * per_sample)
         a2, d2 = np.float32(work[3, k] + rise_2 * offset), np.float32(rise_2 * per_sample)
-        play_vcos(blocks[0, :padded], blocks[1, :padded], a1, d1, a2, d2, hardness, shape)
+        play_vcos(blocks, padded, a1, d1, a2, d2, hardness, shape)
         rise_n = work[4, k + 1] - work[4, k]
         an, dn = np.float32(work[4, k] + rise_n * offset), np.float32(rise_n * per_sample)
-        add_noise(out[begin:end], blocks[0], noise[begin:end], an, dn)
+        add_noise(out[begin:end], blocks, noise[begin:end], an, dn)
     end = starts[intervals]
     for i in range(end, len(out)):
         out[i] = 0

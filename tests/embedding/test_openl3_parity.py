@@ -82,7 +82,7 @@ def test_a_whole_resampled_sound_agrees(expected, sounds):
 
 
 @pytest.mark.parametrize("samples", [0, 1, 2, 127, 441])
-@pytest.mark.parametrize("rate", [7, 44100, 192000])
+@pytest.mark.parametrize("rate", [11025, 44100, 192000])
 def test_very_short_sounds_resample_to_their_length(samples, rate):
     audio = np.ones(samples)
     assert len(resample(audio, rate)) == int(samples * (48000 / rate))

@@ -44,7 +44,8 @@ def test_batches_of_32_and_128_give_the_same_sounds(backend: str) -> None:
     parts = [small(4 + k) for k in range(4)]
     assert torch.equal(raw, torch.cat([part[1] for part in parts]))
     assert torch.equal(train, torch.cat([part[2] for part in parts]))
-    torch.testing.assert_close(audio, torch.cat([part[0] for part in parts]), rtol=0, atol=0)
+    tolerance = 0 if backend == "fast" else 1e-4
+    torch.testing.assert_close(audio, torch.cat([part[0] for part in parts]), rtol=0, atol=tolerance)
 
 
 def test_noise_is_torchsynths() -> None:

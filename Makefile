@@ -1,0 +1,36 @@
+# Set-up and checks. `make demo` and `make test` each work from a fresh checkout.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+# PyPI's torch for Linux is a CUDA build of several gigabytes: where there is no NVIDIA GPU, take the CPU build.
+TORCH := torch==2.13.0
+CPU_INDEX := --no-deps --retries 1 --index-url https://download.pytorch.org/whl/cpu
+
+.PHONY: demo test lint check slow clean
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	command -v nvidia-smi >/dev/null 2>&1 || $(BIN)/pip install --quiet $(CPU_INDEX) $(TORCH) || true
+	$(BIN)/pip install --quiet $(TORCH)
+	$(BIN)/pip install --quiet -e '.[test]'
+	touch $@
+
+demo: $(VENV)/installed   ## Tune a nebula to the 111 drum hits of examples/drums
+	$(BIN)/nebula-tune run --target examples/drums --storage sqlite:///demo/nebula-tune.db --out demo/drums.json
+
+lint: $(VENV)/installed   ## Style, types, and who may import whom
+	$(BIN)/ruff check nebula_tune tests benchmarks
+	$(BIN)/ruff format --check nebula_tune tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint                ## Everything CI runs
+	$(BIN)/pytest -m "not slow"
+
+slow: $(VENV)/installed   ## The longer checks
+	$(BIN)/pytest -m slow
+
+clean:
+	rm -rf $(VENV) demo

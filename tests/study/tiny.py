@@ -1,0 +1,100 @@
+"""A study small enough for tests, run through the real command."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from nebula_tune.study.ledger import Ledger
+
+STUDY = """\
+embedding: {name: logmel, sample_rate: 8000, seconds: 0.5}
+sounds: 40
+space: {curve: [0.01, 20.0], symmetric: true}
+search:
+  - {sampler: grid, trials: 5}
+  - {sampler: witness, trials: 12}
+  - {sampler: cmaes, trials: 8, population: 4}
+reevaluate: {top: 2, repeats: 2}
+"""
+TRIALS = 25
+
+
+def make_target(folder: Path, sounds: int = 30) -> Path:
+    """Decaying tones and noises, each its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(1)
+    time_axis = np.arange(4000) / 8000
+    for i in range(sounds):
+        tone = np.sin(2 * np.pi * random.uniform(60, 2000) * time_axis) + random.normal(size=4000) * random.uniform()
+        soundfile.write(folder / f"{i:02d}.wav", 0.5 * tone * np.exp(-time_axis * random.uniform(5, 40)) / 4, 8000)
+    return folder
+
+
+class TinyStudy:
+    """One study in a folder of its own."""
+
+    def __init__(self, folder: Path, target: Path) -> None:
+        self.folder, self.target = folder, target
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "tiny.yaml").write_text(STUDY)
+        self.storage = f"sqlite:///{folder}/studies.db"
+        self.nebula = folder / "nebulae" / "tiny.json"
+
+    def start(self, *options: str) -> subprocess.Popen[str]:
+        arguments = ["run", "--target", str(self.target), "--study", "tiny.yaml", "--name", "tiny"]
+        if "--executor" not in options:
+            arguments += ["--executor", "inline"]
+        return command(self.folder, *arguments, "--storage", self.storage, *options)
+
+    def run(self, *options: str) -> dict[str, Any]:
+        """Run to the end; the report."""
+        process = self.start("--json", *options)
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+        report: dict[str, Any] = json.loads(out)
+        return report
+
+    def run_until(self, trials: int, *options: str) -> subprocess.Popen[str]:
+        """Start, and return once so many trials are written."""
+        process = self.start(*options)
+        while process.poll() is None and self.count() < trials:
+            time.sleep(0.01)
+        return process
+
+    def count(self) -> int:
+        """Trials written so far, read without touching anything."""
+        try:
+            with closing(sqlite3.connect(f"file:{self.folder}/studies.db?mode=ro", uri=True)) as connection:
+                return int(connection.execute("SELECT COUNT(*) FROM trials").fetchone()[0])
+        except sqlite3.OperationalError:  # the database is only being made
+            return 0
+
+    def trials(self) -> dict[tuple[int, ...], tuple[float | None, dict[str, Any]]]:
+        """Value and parameters by key; fails if a key is there twice."""
+        stored = list(Ledger(self.storage, create=False).trials("tiny"))
+        by_key = {t.key: (t.score.value if t.score else None, t.params) for t in stored}
+        assert len(by_key) == len(stored)
+        return by_key
+
+
+def command(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """nebula-tune with these arguments, in this folder."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "nebula_tune.cli", *arguments],
+        cwd=folder,
+        env=os.environ.copy(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
