@@ -15,6 +15,7 @@ $(VENV)/installed: pyproject.toml
 	command -v nvidia-smi >/dev/null 2>&1 || $(BIN)/pip install --quiet $(CPU_INDEX) $(TORCH) || true
 	$(BIN)/pip install --quiet $(TORCH)
 	$(BIN)/pip install --quiet -e '.[test]'
+	$(BIN)/pip install --quiet --no-deps torchsynth==1.0.2  # the tests' peer; what it asks for does not install today
 	touch $@
 
 demo: $(VENV)/installed   ## Tune a nebula to the 111 drum hits of examples/drums

@@ -37,7 +37,7 @@ class VectorCache:
         """The vector of that sound; None where it is not there or not whole."""
         try:
             vector: NDArray[np.float32] = np.load(self._path(key), allow_pickle=False)
-        except (OSError, ValueError, EOFError):
+        except Exception:  # a damaged header makes numpy raise errors of many kinds
             return None
         return vector
 

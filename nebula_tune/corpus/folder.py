@@ -17,6 +17,7 @@ from nebula_tune.errors import CorpusError
 
 EXTENSIONS = frozenset({".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif"})
 LONGEST_SECONDS = 60  # read of each file: far more than any embedding hears
+LOUDEST = 1e9  # full scale is 1; what is above this is damage, and its square would overflow
 
 
 @dataclass(frozen=True)
@@ -88,10 +89,12 @@ def read_audio(path: Path, sample_rate: int) -> NDArray[np.float32]:
     if len(audio) == 0:
         raise Unusable("empty: no samples")
     mono = audio.mean(axis=1)
-    if not np.isfinite(mono).all():
-        raise Unusable("not finite: NaN or infinite samples")
+    if not (np.abs(mono) < LOUDEST).all():  # false for NaN too
+        raise Unusable("not finite: NaN, infinite or absurdly large samples")
     if np.abs(mono).max() < 10 ** (SILENT_DB / 20):
         raise Unusable("silent")
     if rate != sample_rate:
         mono = soxr.resample(mono, rate, sample_rate, quality="HQ")
+        if len(mono) == 0:
+            raise Unusable(f"empty: shorter than a sample at {sample_rate} Hz")
     return np.ascontiguousarray(mono, dtype=np.float32)

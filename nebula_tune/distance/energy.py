@@ -118,10 +118,13 @@ def l1_mmd(x: ArrayLike, y: ArrayLike, groups_x: Groups = None, groups_y: Groups
 
 
 def _matrix(values: ArrayLike, name: str) -> Tensor:
-    array = np.asarray(values, dtype=np.float32)
-    array = array.reshape(len(array), -1) if array.ndim > 1 else array
-    if array.ndim != 2 or len(array) < 2:
+    try:
+        array = np.asarray(values, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise UserInputError(f"{name} must be numbers, (sounds, dimensions): {error}") from error
+    if array.ndim < 2 or len(array) < 2 or array.size == 0:
         raise UserInputError(f"{name} must be (sounds, dimensions) with at least 2 sounds, not {array.shape}")
+    array = array.reshape(len(array), -1)
     if not np.isfinite(array).all():
         raise UserInputError(f"{name} holds numbers that are not finite")
     return torch.from_numpy(np.ascontiguousarray(array))

@@ -29,9 +29,10 @@ class CmaEs(Sampler):
 
     def __init__(self, space: Space, start: Point, trials: int, seed: int, population: int, sigma: float) -> None:
         self.space, self.trials, self.population = space, trials, max(2, min(population, trials))
-        self._optimizer = SepCMA(
-            mean=space.to_unit(space.clip(start)), sigma=sigma, population_size=self.population, seed=seed
-        )
+        mean = space.to_unit(space.clip(start))
+        if len(mean) == 1:  # the package refuses a single dimension: a second one that changes nothing
+            mean = np.append(mean, 0.5)
+        self._optimizer = SepCMA(mean=mean, sigma=sigma, population_size=self.population, seed=seed)
         self._start = start
         self._generation = 0
         self._asked: list[Floats] = []
@@ -39,7 +40,7 @@ class CmaEs(Sampler):
     def ask(self) -> list[Candidate]:
         left = self.trials - self._generation * self.population
         self._asked = [self._optimizer.ask() for _ in range(min(self.population, max(left, 0)))]
-        return [Candidate(self.space.from_unit(reflect(unit)), draw=self._generation) for unit in self._asked]
+        return [Candidate(self._point(unit), draw=self._generation) for unit in self._asked]
 
     def tell(self, scores: Sequence[Score | None]) -> None:
         self._generation += 1
@@ -53,7 +54,10 @@ class CmaEs(Sampler):
         """The mean of the distribution: under noise it beats the best single trial."""
         if self._generation == 0:
             return self._start
-        return self.space.from_unit(reflect(np.asarray(self._optimizer.mean)))
+        return self._point(np.asarray(self._optimizer.mean))
+
+    def _point(self, unit: Floats) -> Point:
+        return self.space.from_unit(reflect(unit)[: self.space.dimensions])
 
 
 def reflect(unit: Floats) -> Floats:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from enum import IntEnum
 
 RANGE = 2**28
-SEEDS = 256  # studies of different seeds begin at different places of a range, 2^20 sounds apart
+STEP = 2**20  # sounds between the places of a range where studies of different seeds begin
+SEEDS = 255  # such places; after the last comes one step more, so that no request runs on into the next range
 
 
 class Purpose(IntEnum):
@@ -24,5 +25,5 @@ class Purpose(IntEnum):
 
 def first_index(purpose: Purpose, seed: int, offset: int = 0) -> int:
     """The first index for a purpose under a study's seed, ``offset`` sounds in."""
-    within = (seed % SEEDS) * (RANGE // SEEDS) + offset
-    return purpose * RANGE + within % RANGE
+    within = (seed % SEEDS) * STEP + offset
+    return purpose * RANGE + within % (SEEDS * STEP)

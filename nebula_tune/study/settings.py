@@ -14,8 +14,9 @@ from nebula_tune.corpus.prepare import Prepare
 from nebula_tune.errors import SettingsError
 from nebula_tune.files import shipped
 
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+DEEPEST = 20  # levels of a study file
 
 
 class _Strict(BaseModel):
@@ -112,6 +113,10 @@ class StudySettings(_Strict):
         by_rest = sorted(range(len(share)), key=lambda k: (counts[k] > 0, counts[k] - share[k]))
         for k in by_rest[: total - sum(counts)]:
             counts[k] += 1
+        for k in [k for k, count in enumerate(counts) if count == 0]:
+            largest = counts.index(max(counts))
+            if counts[largest] > 1:
+                counts[largest], counts[k] = counts[largest] - 1, 1
         scaled = [
             phase.model_copy(update={"trials": count})
             for phase, count in zip(self.search, counts, strict=True)
@@ -132,14 +137,12 @@ def load_study(source: str) -> StudySettings:
         data, lines = _parse(text)
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"cannot read study {path}: {error}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or number that is none
         raise SettingsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     try:
-        return StudySettings.model_validate_json(json.dumps(data))
+        return StudySettings.model_validate_json(json.dumps(data, default=str))
     except ValidationError as error:
         raise SettingsError(f"{path}{_first_problem(error, lines)}") from None
-    except TypeError as error:
-        raise SettingsError(f"{path}: {error}") from None
 
 
 def shipped_studies() -> list[str]:
@@ -156,8 +159,12 @@ def _parse(text: str) -> tuple[Any, dict[Place, int]]:
     lines: dict[Place, int] = {}
 
     def walk(node: yaml.Node, place: Place) -> None:
+        if len(place) > DEEPEST:  # or an alias within itself
+            raise yaml.YAMLError(f"line {node.start_mark.line + 1}: nested too deep")
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    raise yaml.YAMLError(f"line {key.start_mark.line + 1}: a key is a plain word")
                 below = (*place, key.value)
                 if below in lines:
                     raise yaml.YAMLError(f"line {key.start_mark.line + 1}: {key.value} is given twice")

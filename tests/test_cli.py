@@ -1,0 +1,245 @@
+"""The command line: what it prints, its exit codes, one clear line for every bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from nebula_tune import cli
+from nebula_tune.nebula import Nebula
+from nebula_tune.synth import Voice
+from tests.study.tiny import STUDY, make_target
+
+
+class Outcome:
+    """What one command did."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def line(self) -> str:
+        """The error's one line; fails if it is not the last one, or a traceback."""
+        assert "Traceback" not in self.err
+        last = self.err.strip().splitlines()[-1]
+        assert last.startswith("nebula-tune: ")
+        return last
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Run the command in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["nebula-tune", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        captured = capsys.readouterr()
+        return Outcome(int(stop.value.code or 0), captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> list[str]:
+    """A command that runs a tiny study to its end."""
+    make_target(tmp_path / "sounds", 20)
+    (tmp_path / "tiny.yaml").write_text(STUDY)
+    return ["run", "--target", "sounds", "--study", "tiny.yaml", "--executor", "inline", "--trials", "3"]
+
+
+def test_help_is_quick() -> None:
+    seconds = []
+    for _ in range(3):
+        began = time.monotonic()
+        subprocess.run([sys.executable, "-m", "nebula_tune.cli", "--help"], check=True, stdout=subprocess.DEVNULL)
+        seconds.append(time.monotonic() - began)
+    assert min(seconds) < 0.5
+
+
+def test_run_status_export_and_delete(call, tiny: list[str], tmp_path: Path) -> None:
+    done = call(*tiny, "--json")
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
+    assert {"study", "storage", "nebula", "embedding", "trials", "seconds", "heldout", "gap_closed", "target"} <= set(
+        report
+    )
+    assert list(report["heldout"]) == ["start", "drum", "tuned", "floor"]
+    for row in report["heldout"].values():
+        assert {"mmd", "mmd_unbiased", "ci95"} <= set(row)
+    assert report["target"]["usable"] == 20 and report["target"]["groups"] == 20
+    assert "warning: the target has 20 usable sounds" in done.err
+
+    status = json.loads(call("status", "sounds", "--json").out)
+    assert status["state"] == "finished" and status["complete"] == status["total"] == 3
+    assert {"study", "phase", "best", "trials_per_second", "workers", "owner", "last_error"} <= set(status)
+    assert "sounds" in call("status").out
+
+    assert call("export", "sounds").out == (tmp_path / "nebulae/sounds.json").read_text()
+    one = json.loads(call("export", "sounds", "--trial", "1").out)
+    assert len(one) == 156
+    assert "no trial 99" in call("export", "sounds", "--trial", "99").line
+
+    assert call("delete", "sounds", "--yes").code == 0
+    assert "no study 'sounds'" in call("status", "sounds").line
+    assert (tmp_path / "nebulae/sounds.json").exists()
+
+
+def test_what_is_said_before_and_after(call, tiny: list[str]) -> None:
+    done = call(*tiny)
+    assert "grid" in done.err and "about" in done.err
+    assert "held-out sounds" in done.out and "gap closed" in done.out and "nebula: nebulae/sounds.json" in done.out
+
+
+def test_a_nebula_and_white_noise_as_target(call, tiny: list[str], tmp_path: Path) -> None:
+    for target, name in (("drum", "like-drum"), ("white-noise", "like-white-noise")):
+        tiny[2] = target
+        report = json.loads(call(*tiny, "--json", "--target-sounds", "100").out)
+        assert report["study"] == name
+        assert report["target"]["usable"] == 100
+    assert (tmp_path / "nebulae/like-drum.json").exists()
+
+
+def test_frozen_parameters_never_move(call, tiny: list[str]) -> None:
+    call(*tiny, "--freeze", "vco_*.*", "--freeze", "mixer.*")
+    tuned, start = Nebula.load("nebulae/sounds.json"), Nebula.load("default")
+    moved = {name for name in start.curves if tuned.curves[name] != start.curves[name]}
+    assert moved and not any(name.startswith(("vco_", "mixer.")) for name in moved)
+
+
+def test_render_writes_sounds_and_their_parameters(call, tmp_path: Path) -> None:
+    assert call("render", "drum", "--count", "3", "--first", "40", "--out", "out").code == 0
+    files = sorted(p.name for p in (tmp_path / "out").glob("*.wav"))
+    assert files == ["0000000040.wav", "0000000041.wav", "0000000042.wav"]
+    audio, rate = soundfile.read(tmp_path / "out" / files[2], dtype="float32")
+    voice = Voice("drum")
+    expected = voice.render(voice.draw(42, 1), 42)[0].numpy()
+    assert rate == 44100
+    np.testing.assert_allclose(audio, expected, atol=2**-15)
+    kept = np.load(tmp_path / "out/parameters.npz")
+    assert kept["raw"].shape == kept["human"].shape == (3, 78)
+    assert kept["index"].tolist() == [40, 41, 42]
+    torch.testing.assert_close(torch.from_numpy(kept["raw"][2]), voice.draw(42, 1)[0])
+
+
+def _silent(folder: Path) -> None:
+    folder.mkdir()
+    for i in range(20):
+        soundfile.write(folder / f"{i}.wav", np.zeros(4000), 8000)
+
+
+def _with_bad_curve(path: Path) -> None:
+    entries = Nebula.load("default").entries()
+    entries[4]["value"] = -1
+    path.write_text(json.dumps(entries))
+
+
+BAD = [
+    (["run"], 2, "--target"),
+    (["run", "--target", "nowhere"], 2, "nowhere does not exist"),
+    (["run", "--target", "empty"], 2, "empty holds no audio files"),
+    (["run", "--target", "silent"], 2, "0 usable sounds of 20 files"),
+    (["run", "--target", "sounds", "--study", "nope"], 2, "no study 'nope'"),
+    (["run", "--target", "sounds", "--study", "bad.yaml"], 2, "bad.yaml:2: trails: unknown key"),
+    (["run", "--target", "sounds", "--embedding", "nope"], 2, "no embedding 'nope'"),
+    (["run", "--target", "sounds", "--start", "nope"], 2, "no nebula 'nope'"),
+    (["run", "--target", "sounds", "--start", "bad.json"], 2, "curve of adsr_1.sustain is -1"),
+    (["run", "--target", "sounds", "--start", "unknown.json"], 2, "does not have: vco_9.tuning"),
+    (["run", "--target", "sounds", "--freeze", "*"], 2, "nothing is left to tune"),
+    (["run", "--target", "sounds", "--tune", "vco_9.*"], 2, "matches no parameter"),
+    (["run", "--target", "sounds", "--storage", "nonsense"], 2, "not a database URL"),
+    (["run", "--target", "sounds", "--storage", "mysql://a/b"], 2, "sqlite or postgresql"),
+    (["run", "--target", "sounds", "--storage", "sqlite:////proc/no/studies.db"], 1, "cannot make folder"),
+    (["run", "--target", "sounds", "--executor", "slurm"], 2, "ray or inline"),
+    (["run", "--target", "sounds", "--name", "drum"], 2, "--name 'drum'"),
+    (["run", "--target", "sounds", "--synth", "nope"], 2, "no synth 'nope'"),
+    (["run", "--target", "sounds", "--trials", "0"], 2, "--trials 0"),
+    (["run", "--target", "sounds", "--sounds", "x"], 2, "Invalid value for '--sounds'"),
+    (["run", "--target", "sounds", "--group-by", "folder"], 2, "--group-by file"),
+    (["run", "--bogus"], 2, "--bogus"),
+    (["status"], 2, "no studies here"),
+    (["status", "--storage", "sqlite:///text.txt"], 1, "not a database"),
+    (["render", "nope", "--count", "1", "--out", "x"], 2, "no nebula 'nope'"),
+    (["render", "drum", "--count", "0", "--out", "x"], 2, "--count 0"),
+    (["render", "drum", "--count", "1", "--out", "/proc/x"], 1, "cannot write"),
+    (["render", "drum", "--count", "1", "--first", "-1", "--out", "x"], 2, "sound indices run from 0"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"), BAD, ids=lambda v: " ".join(v) if isinstance(v, list) else ""
+)
+def test_bad_input_gets_one_clear_line(arguments: list[str], code: int, message: str, call, tmp_path: Path) -> None:
+    make_target(tmp_path / "sounds", 20)
+    (tmp_path / "empty").mkdir()
+    _silent(tmp_path / "silent")
+    _with_bad_curve(tmp_path / "bad.json")
+    (tmp_path / "unknown.json").write_text('[{"name": ["vco_9", "tuning", "curve"], "value": 1}]')
+    (tmp_path / "bad.yaml").write_text("embedding: logmel\ntrails: 3\nsearch: [{sampler: grid, trials: 2}]\n")
+    (tmp_path / "text.txt").write_text("not a database, but long enough to be taken for one at first sight\n" * 20)
+    outcome = call(*arguments)
+    assert message in outcome.line
+    assert outcome.code == code
+    assert outcome.out == ""
+
+
+def test_skipped_files_are_counted_and_named(call, tiny: list[str], tmp_path: Path) -> None:
+    sounds = tmp_path / "sounds"
+    (sounds / "broken.wav").write_bytes(b"RIFF nothing")
+    soundfile.write(sounds / "silent.flac", np.zeros(4000), 8000)
+    soundfile.write(sounds / "nan.wav", np.full(4000, np.nan, dtype=np.float32), 8000, subtype="FLOAT")
+    (sounds / "copy.wav").write_bytes((sounds / "00.wav").read_bytes())
+    report = json.loads(call(*tiny, "--json").out)
+    assert {s["name"]: s["reason"].split(":")[0] for s in report["target"]["skipped"]} == {
+        "broken.wav": "unreadable",
+        "silent.flac": "silent",
+        "nan.wav": "not finite",
+        "copy.wav": "duplicate of 00.wav",
+    }
+    assert report["target"]["usable"] == 20
+
+
+def test_studies_and_nebulae_are_found_from_a_wheel(tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parent.parent
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "-q",
+            "--no-deps",
+            "--no-build-isolation",
+            "-w",
+            str(tmp_path),
+            str(root),
+        ],
+        check=True,
+    )
+    wheel = next(tmp_path.glob("*.whl"))
+    subprocess.run([sys.executable, "-m", "zipfile", "-e", str(wheel), str(tmp_path / "site")], check=True)
+    code = (
+        "import nebula_tune, sys; from nebula_tune.study.settings import load_study, shipped_studies;"
+        "from nebula_tune.nebula import Nebula;"
+        "assert nebula_tune.__file__.startswith(sys.argv[1]), nebula_tune.__file__;"
+        "print([load_study(s).trials for s in shipped_studies()], len(Nebula.load('drum').curves))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith("78")
