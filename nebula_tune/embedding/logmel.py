@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from nebula_tune.embedding.base import Embedding
 BANDS = 40
 TIME_BINS = 12
 LOWEST_HZ = 30.0
+WIDE_BIN = 16  # frames
 FLOOR_DB = -60.0  # below the sound's own mean power; quieter is taken as silence
 
 
@@ -35,7 +37,7 @@ class LogMel(Embedding):
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"name": self.name, "version": 1, "sample_rate": self.sample_rate, "seconds": self.seconds}
+        return {"name": self.name, "version": 2, "sample_rate": self.sample_rate, "seconds": self.seconds}
 
     @cached_property
     def _window(self) -> Tensor:
@@ -62,32 +64,34 @@ class LogMel(Embedding):
         return torch.from_numpy(triangles / triangles.sum(axis=0)).to(self.device, torch.float32)
 
     @cached_property
-    def _time_edges(self) -> list[int]:
-        """Frame numbers between time bins: geometric, at least one frame apart."""
+    def _time_bins(self) -> list[tuple[int, int, int]]:
+        """Each time bin as (hop in samples, first frame, last frame + 1): geometric, one frame at least.
+
+        Wide bins are averages of many frames, for which a hop of half a window is as good and half the work.
+        """
         frames = 1 + self.samples // self.hop
-        wanted = np.geomspace(1, frames, TIME_BINS)
         edges = [0]
-        for edge in wanted:
+        for edge in np.geomspace(1, frames, TIME_BINS):
             edges.append(max(round(float(edge)), edges[-1] + 1))
-        return [*edges[:-1], frames]
+        bins = []
+        for first, last in pairwise(edges):
+            stride = 2 if last - first >= WIDE_BIN else 1
+            bins.append((stride * self.hop, first // stride, -(-last // stride)))
+        return bins
 
     def embed_batch(self, audio: Tensor) -> Tensor:
         audio = audio.to(self.device, torch.float32)
-        power = audio.square().mean(dim=1)
-        level = torch.where(power > 0, power, torch.ones_like(power)).rsqrt()
-        spectrum = torch.stft(
-            audio * level[:, None],
-            self.fft_size,
-            self.hop,
-            window=self._window,
-            center=True,
-            pad_mode="constant",
-            return_complex=True,
-        )  # (sounds, bins, frames)
-        energy = torch.view_as_real(spectrum).square().sum(dim=-1) / self._window.square().sum()
-        cumulative = torch.cumsum(energy.transpose(1, 2) @ self._filters, dim=1, dtype=torch.float64)
-        at_edges = torch.nn.functional.pad(cumulative, (0, 0, 1, 0))[:, self._time_edges]
-        lengths = torch.tensor(self._time_edges, device=self.device).diff()
-        mean = (at_edges.diff(dim=1) / lengths[None, :, None]).float()
-        decibels = 10 * torch.log10(mean.clamp(min=10 ** (FLOOR_DB / 10)))
+        power = audio.square().mean(dim=1, keepdim=True)
+        half, longest = self.fft_size // 2, max(hop * last for hop, _, last in self._time_bins)
+        padded = torch.nn.functional.pad(audio, (half, max(half, longest + half - audio.shape[1])))
+        pooled = torch.stack([self._mean_power(padded, *frames) for frames in self._time_bins], dim=1)
+        relative = pooled @ self._filters / torch.where(power > 0, power, 1.0)[:, :, None]
+        decibels = 10 * torch.log10(relative.clamp(min=10 ** (FLOOR_DB / 10)))
         return decibels.flatten(1)[:, None, :]
+
+    def _mean_power(self, padded: Tensor, hop: int, first: int, last: int) -> Tensor:
+        """Mean power spectrum (sounds, bins) of some frames, scaled so that white noise of power 1 has 1 everywhere."""
+        part = padded[:, first * hop : (last - 1) * hop + self.fft_size]
+        spectrum = torch.fft.rfft(part.unfold(1, self.fft_size, hop) * self._window)
+        energy = spectrum.real.square().mean(dim=1) + spectrum.imag.square().mean(dim=1)
+        return energy / self._window.square().sum()
