@@ -13,16 +13,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from nebula_tune import __version__
-from nebula_tune.corpus.cache import cache_folder, digest
-from nebula_tune.corpus.groups import GroupBy, hold_out
-from nebula_tune.distance.energy import mean_within
+from nebula_tune.corpus.groups import GroupBy
 from nebula_tune.embedding import make_embedding
-from nebula_tune.embedding.embedded import SYNTHETIC_SOUNDS, Embedded, Source, embed_source
+from nebula_tune.embedding.embedded import SYNTHETIC_SOUNDS, Source
 from nebula_tune.errors import NebulaTuneError, SettingsError, StopRequested, StudyError
 from nebula_tune.evaluate.scorecard import gap_closed, score_card
 from nebula_tune.files import shipped, write_atomically
 from nebula_tune.nebula import Nebula
-from nebula_tune.scoring import CHUNK, Request, ScorerSpec, Target
+from nebula_tune.scoring import CHUNK, Request, ScorerSpec
 from nebula_tune.study import DEFAULT_URL
 from nebula_tune.study.coordinator import Coordinator, Observer
 from nebula_tune.study.database import shown
@@ -31,6 +29,7 @@ from nebula_tune.study.indices import Purpose, first_index
 from nebula_tune.study.lease import Lease
 from nebula_tune.study.ledger import Ledger
 from nebula_tune.study.plan import Plan, choose_study, differences, override
+from nebula_tune.study.target import SplitTarget, embed_corpus
 from nebula_tune.synth import architecture
 from nebula_tune.trial import Point
 
@@ -160,8 +159,8 @@ class Run:
         """Do it, or go on with it, or tell its result again."""
         ledger = Ledger(self.options.storage)
         self._refuse_other_settings(ledger)
-        target, held = self._load_target()
-        origin = self._origin(target, held)
+        target = self._load_target()
+        origin = {"target": target.described if target else None, "versions": _versions(self.device)}
         stored = ledger.record(self.name) if ledger.has(self.name) else None
         if stored:
             _refuse_differences(self.name, "target", json.loads(stored["origin"])["target"], origin["target"])
@@ -176,7 +175,7 @@ class Run:
         with Lease(ledger, self.name, self.reporter.note) as lease:
             ledger.update(self.name, state="running", last_error="")
             try:
-                return self._work(ledger, lease, stored, target, held, origin)
+                return self._work(ledger, lease, stored, target, origin)
             except (KeyboardInterrupt, StopRequested):
                 ledger.update(self.name, state="interrupted")
                 raise
@@ -189,18 +188,17 @@ class Run:
         ledger: Ledger,
         lease: Lease,
         stored: dict[str, Any],
-        target: Embedded | None,
-        held: np.ndarray | None,
+        target: SplitTarget | None,
         origin: dict[str, Any],
     ) -> Result:
         began = time.monotonic()
         deadline = began + 60 * self.options.time_limit if self.options.time_limit is not None else None
-        with _make_executor(self._scorer_spec(target, held), self.options) as executor:
+        with _make_executor(self._scorer_spec(target), self.options) as executor:
             try:
                 self._foretell(executor, ledger)
                 coordinator = Coordinator(self.plan, ledger, self.name, executor, lease, self.reporter, deadline)
                 point = coordinator.run()
-                report = self._judge(executor, point, target, held)
+                report = self._judge(executor, point, target)
             finally:
                 ledger.update(self.name, seconds=stored["seconds"] + time.monotonic() - began)
         seconds = stored["seconds"] + time.monotonic() - began
@@ -218,59 +216,22 @@ class Run:
         ledger.update(self.name, state="finished", phase="", result=json.dumps(report | {"entries": nebula.entries()}))
         return Result(nebula, report)
 
-    def _load_target(self) -> tuple[Embedded | None, np.ndarray | None]:
-        """The target's vectors, and which sounds are held out."""
+    def _load_target(self) -> SplitTarget | None:
         if self.source is None:
-            return None, None
-        first = first_index(Purpose.TARGET, self.plan.seed)
-        settings = self.plan.settings
-        target = embed_source(
-            self.source,
-            self.embedding,
-            settings.prepare,
-            self.plan.synth,
-            first,
-            self.plan.target_sounds,
-            self.reporter.loading,
-        )
-        if len(target.keys) < FEW_SOUNDS:
+            return None
+        target = SplitTarget.load(self.source, self.plan, self.embedding, self.reporter.loading)
+        usable = target.described["usable"]
+        if usable < FEW_SOUNDS:
             self.reporter.note(
-                f"warning: the target has {len(target.keys)} usable sounds; with fewer than {FEW_SOUNDS} "
-                "the score card is rough"
+                f"warning: the target has {usable} usable sounds; with fewer than {FEW_SOUNDS} the score card is rough"
             )
-        return target, hold_out(self._groups(target)[1], self.plan.seed)
+        return target
 
-    def _groups(self, target: Embedded) -> tuple[GroupBy, list[str]]:
-        return target.groups(GroupBy(self.plan.group_by))
-
-    def _origin(self, target: Embedded | None, held: np.ndarray | None) -> dict[str, Any]:
-        """Where a study comes from: its target by content, and the versions and device its bits depend on."""
-        described: dict[str, Any] | None = None
-        if target is not None and held is not None and self.source is not None:
-            by, groups = self._groups(target)
-            described = {
-                "content": target.content,
-                "source": self.source.text,
-                "usable": len(target.keys),
-                "held_out": int(held.sum()),
-                "skipped": [{"name": s.name, "reason": s.reason} for s in target.skipped],
-                "grouped_by": by.value,
-                "groups": len(set(groups)),
-            }
-        return {"target": described, "versions": _versions(self.device)}
-
-    def _scorer_spec(self, target: Embedded | None, held: np.ndarray | None) -> ScorerSpec:
-        path = None
-        if target is not None and held is not None:
-            groups = [g for g, out in zip(self._groups(target)[1], held, strict=True) if not out]
-            vectors = target.vectors[~held]
-            content = digest([target.content, self.embedding.settings, self.plan.settings.prepare, groups])
-            path = cache_folder() / "targets" / f"{content}.npz"
-            Target.save(path, vectors, mean_within(vectors, groups))
-        options = {"name": self.plan.settings.embedding.name, **self.plan.settings.embedding.options}
-        return ScorerSpec(
-            self.plan.synth_name, options, self.plan.settings.prepare, str(path) if path else None, self.device
-        )
+    def _scorer_spec(self, target: SplitTarget | None) -> ScorerSpec:
+        settings = self.plan.settings
+        path = str(target.save_for_workers(self.plan, self.embedding)) if target else None
+        options = {"name": settings.embedding.name, **settings.embedding.options}
+        return ScorerSpec(self.plan.synth_name, options, settings.prepare, path, self.device)
 
     def _foretell(self, executor: Executor, ledger: Ledger) -> None:
         """Say what will be done and how long it should take, from one chunk timed after another warmed up."""
@@ -289,35 +250,19 @@ class Run:
             f"about {_duration(left * seconds)}" + (f" ({done} trials are done already)" if done else "")
         )
 
-    def _judge(
-        self, executor: Executor, tuned: Point, target: Embedded | None, held: np.ndarray | None
-    ) -> dict[str, Any]:
+    def _judge(self, executor: Executor, tuned: Point, target: SplitTarget | None) -> dict[str, Any]:
         """Score card of start, hand-made and tuned nebula on the held-out part."""
-        if target is None or held is None:
+        if target is None:
             return {"heldout": None, "gap_closed": None}
-        groups = np.array(self._groups(target)[1])
         nebulae = {"start": self.space.start}
         if self.plan.synth_name == "voice":
             nebulae["drum"] = self.plan.point(Nebula.load(shipped("nebulae") / "drum.json"))
         nebulae["tuned"] = tuned
         others = {}
         if self.options.against:
-            against = embed_source(
-                Source.parse(self.options.against),
-                self.embedding,
-                self.plan.settings.prepare,
-                self.plan.synth,
-                first_index(Purpose.TARGET, self.plan.seed + 1),
-            )
-            others["against"] = against.vectors
-        rows = score_card(
-            executor,
-            nebulae,
-            (target.vectors[~held], groups[~held].tolist()),
-            (target.vectors[held], groups[held].tolist()),
-            self.plan.seed,
-            others,
-        )
+            against = Source.parse(self.options.against)
+            others["against"] = embed_corpus(against, self.plan, self.embedding, Purpose.VALIDATION).vectors
+        rows = score_card(executor, nebulae, target.held_in, target.held_out, self.plan.seed, others)
         return {"heldout": rows, "gap_closed": gap_closed(rows)}
 
     def _export(self, nebula: Nebula, report: dict[str, Any], identity: str, origin: dict[str, Any]) -> None:

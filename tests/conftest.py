@@ -1,6 +1,7 @@
 """What all tests share: the user's own cache is never read or written."""
 
 import pytest
+import torch
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -17,3 +18,12 @@ def cache_of_the_test(tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("NEBULA_TUNE_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def one_thread():
+    """For many small sums: on a busy machine, threads that wait for each other cost more than they save."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -94,4 +94,5 @@ class LogMel(Embedding):
         part = padded[:, first * hop : (last - 1) * hop + self.fft_size]
         spectrum = torch.fft.rfft(part.unfold(1, self.fft_size, hop) * self._window)
         energy = spectrum.real.square().mean(dim=1) + spectrum.imag.square().mean(dim=1)
-        return energy / self._window.square().sum()
+        scaled: Tensor = energy / self._window.square().sum()
+        return scaled

@@ -44,8 +44,8 @@ class Witness(Sampler):
         space: Space,
         start: Point,
         trials: int,
-        step: float = 2.0,
-        momentum: float = 0.8,
+        step: float = 3.0,
+        momentum: float = 0.9,
         relaxed: float = 0.6,
         trials_a_step: int = 1,
     ) -> None:

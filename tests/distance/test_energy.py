@@ -19,6 +19,8 @@ few = st.sampled_from([-1.0, 0.0, 0.5, 2.0])
 any_size = st.floats(-1e4, 1e4, width=32)
 Corpora = tuple[np.ndarray, np.ndarray]
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @st.composite
 def two_corpora(draw: st.DrawFn, least: int = 2) -> Corpora:
@@ -31,7 +33,11 @@ def two_corpora(draw: st.DrawFn, least: int = 2) -> Corpora:
 
 
 def near(value: float, x: np.ndarray, y: np.ndarray) -> object:
-    return pytest.approx(value, rel=1e-9, abs=1e-11 * (1 + np.abs(x).max() + np.abs(y).max()))
+    return pytest.approx(value, rel=1e-9, abs=1e-11 * scale(x, y))
+
+
+def scale(x: np.ndarray, y: np.ndarray) -> float:
+    return 1 + float(np.abs(x).max() + np.abs(y).max())
 
 
 @settings(max_examples=150, deadline=None)
@@ -50,7 +56,7 @@ def test_eq_2_is_scipys_energy_distance_summed_over_dimensions(corpora: Corpora)
     x, y = (corpus.astype(np.float64) for corpus in corpora)
     expected = sum(energy_distance(x[:, k], y[:, k]) ** 2 for k in range(x.shape[1]))
     # scipy's is a root, so its square has the rounding of the largest values
-    assert l1_mmd(x, y).mmd == pytest.approx(expected, rel=1e-6, abs=1e-9 * (1 + np.abs(x).max() + np.abs(y).max()))
+    assert l1_mmd(x, y).mmd == pytest.approx(expected, rel=1e-6, abs=1e-9 * scale(x, y))
 
 
 @settings(max_examples=100, deadline=None)

@@ -12,6 +12,8 @@ from nebula_tune.distance import l1_mmd
 from nebula_tune.distance.inference import _jackknife_variance, group_sums, infer
 from tests.distance import direct
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def normals(rng: np.random.Generator, sounds: int, dimensions: int = 2, shift: float = 0) -> np.ndarray:
     return rng.normal(shift, 1, size=(sounds, dimensions)).astype(np.float32)
@@ -90,7 +92,7 @@ def test_whole_groups_are_permuted() -> None:
     # kits of one law: their sounds taken for independent, they would seem to differ nearly always
     rng = np.random.default_rng(3)
     p, naive = [], []
-    for _ in range(150):
+    for _ in range(120):
         (x, groups_x), (y, groups_y) = kits(rng, 8, 5), kits(rng, 10, 5)
         p.append(infer(x, y, groups_x, groups_y).p_value)
         naive.append(infer(x, y).p_value)
@@ -118,20 +120,22 @@ def coverage(truth: float, pairs: list[tuple]) -> float:
 
 def test_the_interval_of_one_law_covers_0() -> None:
     rng = np.random.default_rng(5)
-    assert coverage(0, [(normals(rng, 30), normals(rng, 20)) for _ in range(200)]) >= 0.95
-    grouped = [(kits(rng, 8, 4), kits(rng, 10, 4)) for _ in range(150)]
+    assert coverage(0, [(normals(rng, 30), normals(rng, 20)) for _ in range(150)]) >= 0.95
+    grouped = [(kits(rng, 8, 4), kits(rng, 10, 4)) for _ in range(100)]
     assert coverage(0, [(x, y, a, b) for (x, a), (y, b) in grouped]) >= 0.95
-    assert coverage(0, [(x, y) for (x, a), (y, b) in grouped]) < 0.6, "sounds of a kit are not independent"
+    assert coverage(0, [(x, y) for (x, _), (y, _) in grouped]) < 0.75, "sounds of a kit are not independent"
 
 
-@pytest.mark.parametrize(("shift", "sounds"), [(0.3, 60), (1.0, 40)])
-def test_the_interval_covers_a_known_distance(shift: float, sounds: int) -> None:
+@pytest.mark.parametrize(("shift", "sounds"), [(0.3, 60), (0.6, 50)])
+def test_the_interval_covers_a_known_distance(shift: float, sounds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nebula_tune.distance.inference.PERMUTATIONS", 199)
+    # In an embedding's many dimensions; in one or two, the estimate is skewed where it is just above its noise.
     rng = np.random.default_rng(6)
-    pairs = [(normals(rng, sounds), normals(rng, sounds, shift=shift)) for _ in range(200)]
-    assert coverage(2 * deviation_of(shift), pairs) >= 0.93
+    pairs = [(normals(rng, sounds, 20), normals(rng, sounds, 20, shift)) for _ in range(400)]
+    assert coverage(20 * deviation_of(shift), pairs) >= 0.93
     widths = [np.ptp(infer(*pair).ci95) for pair in pairs[:20]]
     estimates = [l1_mmd(*pair).mmd_unbiased for pair in pairs]
-    assert np.mean(widths) < 2 * 1.96 * 2 * np.std(estimates), "not by being too wide"
+    assert np.mean(widths) < 1.3 * 2 * 1.96 * np.std(estimates), "not by being too wide"
 
 
 def test_the_interval_is_cut_at_0_and_the_estimate_is_not() -> None:

@@ -1,0 +1,116 @@
+"""The witness gradient, on a problem whose gradients are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nebula_tune.search import Sampler, Space, Witness
+from nebula_tune.search.witness import START_CURVE, START_PROBABILITY
+from nebula_tune.trial import Point
+from tests.search.contract import SamplerContract
+from tests.search.problems import START, Bowl, points, run, score, space
+
+GOAL = np.array([3.0, 0.2, 1.0, 0.1, 5.0])
+NO_COST = np.zeros(5)
+
+
+class TestWitness(SamplerContract):
+    def make(self, space: Space, start: Point = START, trials: int = 50, seed: int = 1) -> Sampler:
+        return Witness(space, start, trials)
+
+
+class TestWitnessOfSeveralTrialsAStep(SamplerContract):
+    def make(self, space: Space, start: Point = START, trials: int = 50, seed: int = 1) -> Sampler:
+        return Witness(space, start, trials, trials_a_step=4)
+
+
+def test_exact_gradients_lead_to_the_minimum() -> None:
+    witness = Witness(space(flags=False), START, 100)
+    run(witness, Bowl(GOAL, NO_COST))
+    np.testing.assert_allclose(witness.result().curves, GOAL, rtol=1e-3)
+
+
+def test_noise_is_averaged_away_by_a_falling_step() -> None:
+    # each gradient has noise of 1 a parameter, as much as the gradient itself at the start
+    def away(trials: int, seed: int) -> np.ndarray:
+        witness = Witness(space(flags=False), START, trials, step=1.0)
+        run(witness, Bowl(GOAL, NO_COST, noise=1.0, seed=seed))
+        return np.log(witness.result().curves / GOAL)
+
+    few, many = (np.sqrt(np.mean([away(trials, seed) ** 2 for seed in range(10)])) for trials in (30, 300))
+    assert many < 0.2 and many < few / 2
+
+
+def test_the_scale_of_the_distance_does_not_matter() -> None:
+    results = []
+    for scale in (1.0, 1e4):
+        witness = Witness(space(), START, 30)
+
+        def scaled(candidate: object, scale: float = scale) -> object:
+            s = Bowl(GOAL, np.linspace(-1, 1, 5))(candidate)
+            return score(s.value, scale * s.curve_gradient, scale * s.flag_gradient,
+                         flag_information=s.flag_information, deviation=scale * s.deviation)  # fmt: skip
+
+        run(witness, scaled)
+        results.append(witness.result())
+    np.testing.assert_allclose(results[0].curves, results[1].curves, rtol=1e-6)
+    assert np.array_equal(results[0].probabilities, results[1].probabilities)
+
+
+def test_flags_move_where_the_other_is_better_and_stay_where_it_is_not() -> None:
+    cost = np.array([0.5, -0.5, 0.5, -0.5, -0.5])  # START is symmetric, plain, plain, plain, symmetric
+    witness = Witness(space(), START, 100)
+    run(witness, Bowl(GOAL, cost))
+    assert witness.result().probabilities.tolist() == [0, 1, 0, 1, 1]
+    np.testing.assert_allclose(witness.result().curves, GOAL, rtol=0.01)
+
+
+def test_flags_are_open_for_a_share_of_the_steps_and_then_hard() -> None:
+    generations = run(Witness(space(), START, 40, relaxed=0.5), Bowl(GOAL, NO_COST))
+    assert [generation[0].point.relaxed for generation in generations] == [True] * 20 + [False] * 20
+    begin = generations[0][0].point
+    p = START_PROBABILITY
+    np.testing.assert_allclose(begin.probabilities, [1 - p, p, p, p, 1 - p])
+    # at a curve of 1 both laws are one: an open flag would have no gradient
+    assert begin.curves[0] == pytest.approx(START_CURVE) and begin.curves[4] == pytest.approx(START_CURVE)
+    np.testing.assert_allclose(begin.curves[1:4], START.curves[1:4])
+
+
+def test_nothing_is_relaxed_where_flags_are_not_searched() -> None:
+    seen = run(Witness(space(flags=False), START, 20), Bowl(GOAL, NO_COST))
+    assert not any(candidate.point.relaxed for generation in seen for candidate in generation)
+    np.testing.assert_allclose(seen[0][0].point.curves, START.curves)
+
+
+def test_a_study_that_ends_while_flags_are_open_hardens_them() -> None:
+    witness = Witness(space(), START, 60, relaxed=1.0)
+    run(witness, Bowl(GOAL, np.array([1.0, -1, -1, 1, 1])))
+    assert witness.result().probabilities.tolist() == [0, 1, 1, 0, 0]
+
+
+def test_every_step_has_sounds_of_its_own() -> None:
+    generations = run(Witness(space(), START, 10, trials_a_step=4), Bowl(GOAL, NO_COST))
+    assert [[candidate.draw for candidate in g] for g in generations] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    for generation in generations:
+        assert len(np.unique(points([generation]), axis=0)) == 1
+
+
+def test_trials_of_a_step_are_averaged() -> None:
+    noisy, mean = Witness(space(), START, 20, trials_a_step=2), Witness(space(), START, 10)
+    noise = np.array([0.3, -0.2, 0.1, 0.5, 0.0])
+
+    def with_noise(candidate: object) -> object:
+        s = Bowl(GOAL, NO_COST)(candidate)
+        sign = 1 if candidate.draw % 2 else -1
+        return score(s.value, s.curve_gradient + sign * noise, flag_information=s.flag_information, deviation=2.0)
+
+    run(noisy, with_noise)
+    run(mean, Bowl(GOAL, NO_COST))
+    np.testing.assert_allclose(noisy.result().curves, mean.result().curves, rtol=1e-9)
+
+
+def test_sounds_that_are_all_alike_say_nothing() -> None:
+    witness = Witness(space(flags=False), START, 10)
+    run(witness, lambda _: score(1.0, np.full(5, 1e-3), deviation=0.0))
+    np.testing.assert_allclose(witness.result().curves, START.curves)
