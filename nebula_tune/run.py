@@ -20,7 +20,7 @@ from nebula_tune.errors import NebulaTuneError, SettingsError, StopRequested, St
 from nebula_tune.evaluate.scorecard import gap_closed, score_card
 from nebula_tune.files import shipped, write_atomically
 from nebula_tune.nebula import Nebula
-from nebula_tune.scoring import CHUNK, Request, ScorerSpec
+from nebula_tune.scoring import Request, ScorerSpec
 from nebula_tune.study import DEFAULT_URL
 from nebula_tune.study.coordinator import Coordinator, Observer
 from nebula_tune.study.database import shown
@@ -236,7 +236,9 @@ class Run:
     def _foretell(self, executor: Executor, ledger: Ledger) -> None:
         """Say what will be done and how long it should take, from one chunk timed after another warmed up."""
         settings = self.plan.settings
-        request = Request(self.space.start, first_index(Purpose.VALIDATION, self.plan.seed), CHUNK * executor.slots)
+        request = Request(
+            self.space.start, first_index(Purpose.VALIDATION, self.plan.seed), executor.chunk_sounds * executor.slots
+        )
         for _ in range(2):
             began = time.monotonic()
             executor.vectors(request)

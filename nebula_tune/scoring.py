@@ -27,7 +27,8 @@ from nebula_tune.synth import Synth, architecture
 from nebula_tune.synth.parameters import SMALLEST_RADIUS
 from nebula_tune.trial import Floats, Point, Score
 
-CHUNK = 32  # sounds
+CHUNK = 32  # sounds of a chunk on a CPU
+GPU_CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,6 @@ class Request:
     point: Point
     first_index: int
     sounds: int
-
-    @property
-    def chunks(self) -> int:
-        """How many chunks it is scored in."""
-        return -(-self.sounds // CHUNK)
 
 
 @dataclass(frozen=True)
@@ -61,18 +57,18 @@ class Target:
     ``mean_distance`` is E d(y, y') over pairs of different groups, ``mean_distance_v`` over all m^2 pairs (eq. 2).
     """
 
-    def __init__(self, vectors: NDArray[np.float32], mean_distance: float) -> None:
-        data = torch.from_numpy(vectors)
+    def __init__(self, vectors: NDArray[np.float32], mean_distance: float, device: str = "cpu") -> None:
+        data = torch.from_numpy(vectors).to(device)
         self.sounds = len(vectors)
         self.sorted = SortedCorpus(data)
         self.mean_distance = mean_distance
         self.mean_distance_v = float(within(data).sum()) / self.sounds**2
 
     @classmethod
-    def load(cls, path: Path) -> Target:
+    def load(cls, path: Path, device: str = "cpu") -> Target:
         """Read what :meth:`save` wrote."""
         with np.load(path, allow_pickle=False) as file:
-            return cls(file["vectors"], float(file["mean_distance"]))
+            return cls(file["vectors"], float(file["mean_distance"]), device)
 
     @staticmethod
     def save(path: Path, vectors: NDArray[np.float32], mean_distance: float) -> None:
@@ -97,8 +93,14 @@ class ScorerSpec:
         options = dict(self.embedding)
         embedding = make_embedding(options.pop("name"), **options, device=self.device)
         seconds = self.prepare.render_seconds(embedding.seconds)
-        synth = architecture(self.synth)(Nebula(), CHUNK, embedding.sample_rate, seconds, self.device, threads=1)
-        return Scorer(synth, embedding, self.prepare, Target.load(Path(self.target)) if self.target else None)
+        synth = architecture(self.synth)(Nebula(), self.chunk, embedding.sample_rate, seconds, self.device, threads=1)
+        target = Target.load(Path(self.target), self.device) if self.target else None
+        return Scorer(synth, embedding, self.prepare, target, self.chunk)
+
+    @property
+    def chunk(self) -> int:
+        """Sounds of a chunk: fixed for a kind of device, so that nothing else can change a sum."""
+        return CHUNK if self.device == "cpu" else GPU_CHUNK
 
     def concurrency(self, cores: int) -> int:
         """Chunks a worker runs at a time: one a core; a GPU takes one after the other."""
@@ -108,16 +110,19 @@ class ScorerSpec:
 class Scorer:
     """Scores trials of one synth under one embedding, against a target; or for their own spread where there is none."""
 
-    def __init__(self, synth: Synth, embedding: Embedding, style: Prepare, target: Target | None) -> None:
+    def __init__(
+        self, synth: Synth, embedding: Embedding, style: Prepare, target: Target | None, chunk: int = CHUNK
+    ) -> None:
         self.synth = synth
         self.embedding = embedding
         self.style = style
         self.target = target
+        self.chunk_sounds = chunk
 
     def chunk(self, request: Request, number: int) -> Chunk:
         """Render, embed and compare chunk ``number`` of a trial; by one thread, whatever else runs."""
-        first = request.first_index + number * CHUNK
-        sounds = min(CHUNK, request.sounds - number * CHUNK)
+        first = request.first_index + number * self.chunk_sounds
+        sounds = min(self.chunk_sounds, request.sounds - number * self.chunk_sounds)
         raw, symmetric = self._draw(request.point, first, sounds)
         curves = torch.from_numpy(request.point.curves).to(raw.device)
         audio = self.synth.render_human(self.synth.panel.to_human(raw, curves, symmetric), first)

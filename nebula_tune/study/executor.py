@@ -58,7 +58,8 @@ class Failure:
 class Executor(ABC):
     """Runs tasks, ``concurrency`` at a time and as many again queued behind them. Use as a context manager."""
 
-    def __init__(self, concurrency: int) -> None:
+    def __init__(self, concurrency: int, chunk_sounds: int) -> None:
+        self.chunk_sounds = chunk_sounds
         self.slots = 2 * concurrency
         self._waiting: deque[Task] = deque()
         self._running: dict[Any, Task] = {}
@@ -89,7 +90,7 @@ class Executor(ABC):
 
     def submit(self, key: Any, request: Request) -> None:
         """Queue a trial; its score comes out of :meth:`wait` under ``key``."""
-        self._enqueue(Job(key, request, True, [None] * request.chunks))
+        self._enqueue(key, request, reduced=True)
 
     def wait(self) -> tuple[Any, Score | Failure]:
         """The next trial that ended."""
@@ -98,15 +99,17 @@ class Executor(ABC):
 
     def vectors(self, request: Request) -> NDArray[np.float32]:
         """Vectors (sounds, D) of a request's sounds, in order; only while no trial is queued."""
-        self._enqueue(Job(None, request, False, [None] * request.chunks))
+        self._enqueue(None, request, reduced=False)
         result = self._next_job().result
         if isinstance(result, Failure):
             raise ScoringError(f"sounds could not be embedded: {result.message}")
         vectors: NDArray[np.float32] = result
         return vectors
 
-    def _enqueue(self, job: Job) -> None:
-        self._waiting.extend(Task(job, k) for k in range(job.request.chunks))
+    def _enqueue(self, key: Any, request: Request, reduced: bool) -> None:
+        chunks = -(-request.sounds // self.chunk_sounds)
+        job = Job(key, request, reduced, [None] * chunks)
+        self._waiting.extend(Task(job, k) for k in range(chunks))
         self._fill()
 
     def _fill(self) -> None:

@@ -18,7 +18,7 @@ class InlineExecutor(Executor):
 
     def __init__(self, spec: ScorerSpec) -> None:
         threads = spec.concurrency(len(os.sched_getaffinity(0)))
-        super().__init__(threads)
+        super().__init__(threads, spec.chunk)
         self._threads_before = torch.get_num_threads()
         torch.set_num_threads(1)  # a chunk is worked out by one thread, or its sums could depend on the machine
         self._scorer = spec.build()

@@ -31,7 +31,7 @@ class RayExecutor(Executor):
         cores = len(os.sched_getaffinity(0))
         _start(address, max(cores, workers))
         threads = spec.concurrency(max(1, cores // workers))
-        super().__init__(threads * workers)
+        super().__init__(threads * workers, spec.chunk)
 
         remote: Any = ray.remote(_Worker).options(
             max_restarts=-1,

@@ -86,9 +86,9 @@ class Network:
             # The first reads the image itself, where bfloat16 would cost accuracy and save nothing.
             dtype = PRECISIONS[precision] if number else torch.float32
             faster = device.type == "cpu" and dtype == torch.bfloat16 and len(kernel) >= LEAST_OUTPUTS
-            size = (picture.frequencies >> number // 2, picture.times >> number // 2)
+            shape = (picture.frequencies >> number // 2, picture.times >> number // 2)
             kind = WinogradConvolution if faster else Convolution
-            self._layers.append(kind(kernel.to(device), bias.to(device), dtype, size))
+            self._layers.append(kind(kernel.to(device), bias.to(device), dtype, shape))
 
     def __call__(self, images: Tensor) -> Tensor:
         maps = (images.double() * self._input_scale + self._input_shift).float()[:, None]
