@@ -1,0 +1,104 @@
+"""The ledger: what it writes is what Optuna would have written, and reads back whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.trial import TrialState
+
+from nebula_tune.errors import StudyError
+from nebula_tune.search import Space
+from nebula_tune.study.executor import Failure
+from nebula_tune.study.ledger import Ledger, TrialWriter
+from nebula_tune.trial import Point, Score
+
+NAMES = ("a.x", "a.y", "b.z")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    made = Ledger(f"sqlite:///{tmp_path}/studies.db")
+    made.begin("one", {"study": 1}, {"target": None})
+    return made
+
+
+@pytest.fixture
+def writer(ledger: Ledger) -> TrialWriter:
+    start = Point(np.array([0.025, 1.0, 2.0]), np.array([0.0, 1.0, 0.0]))
+    return TrialWriter(ledger, "one", Space.around(NAMES, start, (0.1, 10.0), True, freeze=["b.*"]))
+
+
+def score(value: float) -> Score:
+    numbers = np.random.default_rng(1).normal(size=(3, 3)) / 3
+    return Score(value, value + 1, 0.25, *numbers, deviation=1 / 3)
+
+
+def test_a_trial_reads_back_bit_for_bit(ledger: Ledger, writer: TrialWriter) -> None:
+    point = Point(np.array([0.1 + 0.2, 1 / 3, 2.0]), np.array([0.0, 0.7, 0.0]))
+    writer.write((1, 2, 3), "witness", point, 77, score(1 / 7))
+    writer.write((1, 2, 4), "witness", point, 77, Failure("no luck"))
+    first, second = ledger.trials("one")
+    assert first.key == (1, 2, 3) and first.relaxed and first.score is not None
+    assert (first.score.value, first.score.mmd, first.score.silent) == (1 / 7, 1 / 7 + 1, 0.25)
+    np.testing.assert_array_equal(first.score.curve_gradient, score(0).curve_gradient)
+    np.testing.assert_array_equal(first.score.flag_information, score(0).flag_information)
+    assert first.params == {"a.x.curve": 0.1 + 0.2, "a.y.curve": 1 / 3, "a.x.symmetric": False, "a.y.symmetric": True}
+    assert second.key == (1, 2, 4) and second.score is None
+
+
+def test_optuna_sees_the_trial_it_would_have_written_itself(ledger: Ledger, writer: TrialWriter) -> None:
+    point = Point(np.array([0.3, 1.0, 2.0]), np.array([0.0, 1.0, 0.0]))
+    writer.write((0, 0, 0), "grid", point, 5, score(3.0))
+    study = optuna.load_study(storage=ledger.storage, study_name="one")
+    ours = study.trials[0]
+    study.add_trial(
+        optuna.create_trial(
+            state=TrialState.COMPLETE,
+            value=3.0,
+            params={"a.x.curve": 0.3, "a.y.curve": 1.0, "a.x.symmetric": False, "a.y.symmetric": True},
+            distributions={
+                "a.x.curve": FloatDistribution(0.025, 10.0, log=True),
+                "a.y.curve": FloatDistribution(0.1, 10.0, log=True),
+                "a.x.symmetric": CategoricalDistribution([False, True]),
+                "a.y.symmetric": CategoricalDistribution([False, True]),
+            },
+            user_attrs={
+                "key": [0, 0, 0],
+                "sampler": "grid",
+                "first_index": 5,
+                "relaxed": False,
+                "mmd": 4.0,
+                "silent": 0.25,
+            },
+        )
+    )
+    theirs = study.trials[1]
+    assert (ours.number, theirs.number) == (0, 1)
+    for attribute in ("state", "values", "params", "distributions", "user_attrs"):
+        assert getattr(ours, attribute) == getattr(theirs, attribute), attribute
+    assert study.best_trial.number == 0
+
+
+def test_studies_are_listed_and_removed_with_all_they_have(ledger: Ledger, writer: TrialWriter) -> None:
+    ledger.begin("two", {}, {})
+    ledger.write_reevaluation("one", 0, 1, score(2.0))
+    assert ledger.reevaluated("one") == {(0, 1): 2.0}
+    assert ledger.names() == ["one", "two"]
+    ledger.delete("one")
+    assert ledger.names() == ["two"]
+    assert ledger.reevaluated("one") == {}
+    with pytest.raises(StudyError, match=r"no study 'one'.*there are: two"):
+        ledger.record("one")
+
+
+def test_a_database_of_a_newer_version_says_what_to_do(tmp_path: Path, ledger: Ledger) -> None:
+    from nebula_tune.study.database import schema
+
+    with ledger.engine.begin() as connection:
+        connection.execute(schema.update().values(version=99))
+    with pytest.raises(StudyError, match=r"newer nebula-tune.*upgrade"):
+        Ledger(ledger.url)
