@@ -124,15 +124,17 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Studies in the database; or one of them: phase, trials, best, rate, time left."""
-    from nebula_tune.console import print_status
+    from nebula_tune.console import print_studies, print_study
     from nebula_tune.study.status import study_status
 
     ledger = _open(storage)
     found = [study_status(ledger, one) for one in ([name] if name else ledger.names())]
     if as_json:
         print(json.dumps(found[0] if name else found, indent=1))
+    elif name:
+        print_study(found[0])
     else:
-        print_status(found)
+        print_studies(found)
 
 
 @app.command()

@@ -129,17 +129,27 @@ class RunConsole:
             self._out.print(f"gap closed: {report['gap_closed']:.3f} of the way from start to floor")
 
     def _spread(self, spread: Mapping[str, Mapping[str, Any]]) -> None:
+        table = Table(title="spread of 1024 fresh sounds", title_justify="left")
+        for column in ("sounds of", "mean distance", "95 % interval", "silent", "under MIDI 24", "over MIDI 108"):
+            table.add_column(column, justify="left" if column == "sounds of" else "right")
         for name, row in spread.items():
-            self._out.print(f"spread of {name}: {row['value']:.1f} ({row['ci95'][0]:.1f} … {row['ci95'][1]:.1f})")
+            low, high = row["ci95"]
+            shares = [row.get(key) for key in ("silent", "under_midi_24", "over_midi_108")]
+            percents = ["-" if share is None else f"{100 * share:.1f} %" for share in shares]
+            table.add_row(name, f"{row['value']:.1f}", f"{low:.1f} … {high:.1f}", *percents)
+        self._out.print(table)
 
 
-def print_status(studies: Sequence[Mapping[str, Any]]) -> None:
-    """Studies as a table, or one as lines."""
+def print_study(study: Mapping[str, Any]) -> None:
+    """One study's status, line by line."""
     console = Console(highlight=False)
-    if len(studies) == 1:
-        for key, value in studies[0].items():
-            console.print(f"{key.replace('_', ' ')}: {'-' if value is None else value}", markup=False, soft_wrap=True)
-        return
+    for key, value in study.items():
+        console.print(f"{key.replace('_', ' ')}: {'-' if value is None else value}", markup=False, soft_wrap=True)
+
+
+def print_studies(studies: Sequence[Mapping[str, Any]]) -> None:
+    """All studies as a table."""
+    console = Console(highlight=False)
     table = Table()
     for column in ("study", "state", "phase", "trials", "best", "trials/s"):
         table.add_column(column)

@@ -17,7 +17,7 @@ from nebula_tune.corpus.groups import GroupBy
 from nebula_tune.embedding import make_embedding
 from nebula_tune.embedding.embedded import SYNTHETIC_SOUNDS, Source
 from nebula_tune.errors import NebulaTuneError, SettingsError, StopRequested, StudyError
-from nebula_tune.evaluate.scorecard import gap_closed, score_card
+from nebula_tune.evaluate.scorecard import gap_closed, score_card, spread_card
 from nebula_tune.files import shipped, write_atomically
 from nebula_tune.nebula import Nebula
 from nebula_tune.scoring import Request, ScorerSpec
@@ -253,13 +253,14 @@ class Run:
         )
 
     def _judge(self, executor: Executor, tuned: Point, target: SplitTarget | None) -> dict[str, Any]:
-        """Score card of start, hand-made and tuned nebula on the held-out part."""
-        if target is None:
-            return {"heldout": None, "gap_closed": None}
+        """Score card of start, hand-made and tuned nebula: on the held-out part, or (diversity) of their own spread."""
         nebulae = {"start": self.space.start}
         if self.plan.synth_name == "voice":
             nebulae["drum"] = self.plan.point(Nebula.load(shipped("nebulae") / "drum.json"))
         nebulae["tuned"] = tuned
+        if target is None:
+            spread = spread_card(executor, nebulae, self.plan.seed, self.plan.synth)
+            return {"heldout": None, "gap_closed": None, "spread": spread}
         others = {}
         if self.options.against:
             against = Source.parse(self.options.against)

@@ -110,6 +110,18 @@ def test_a_nebula_and_white_noise_as_target(call, tiny: list[str], tmp_path: Pat
     assert (tmp_path / "nebulae/like-drum.json").exists()
 
 
+def test_diversity_needs_no_target_and_tells_the_spread(call, tiny: list[str]) -> None:
+    arguments = ["run", "--objective", "diversity", *tiny[3:]]
+    report = json.loads(call(*arguments, "--json").out)
+    assert report["study"] == "diversity" and report["heldout"] is None and report["gap_closed"] is None
+    assert list(report["spread"]) == ["start", "drum", "tuned"]
+    for row in report["spread"].values():
+        assert row["ci95"][0] < row["value"] < row["ci95"][1]
+        assert all(0 <= row[share] <= 1 for share in ("silent", "under_midi_24", "over_midi_108"))
+    assert report["spread"]["tuned"]["value"] >= 0.95 * report["spread"]["start"]["value"]
+    assert "spread of 1024 fresh sounds" in call(*arguments).out
+
+
 def test_frozen_parameters_never_move(call, tiny: list[str]) -> None:
     call(*tiny, "--freeze", "vco_*.*", "--freeze", "mixer.*")
     tuned, start = Nebula.load("nebulae/sounds.json"), Nebula.load("default")

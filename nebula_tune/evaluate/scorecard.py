@@ -6,15 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from nebula_tune.distance.energy import l1_mmd
+from nebula_tune.distance.energy import l1_mmd, within
+from nebula_tune.distance.inference import Z95
 from nebula_tune.scoring import Request
 from nebula_tune.study.executor import Executor
 from nebula_tune.study.indices import Purpose, first_index
-from nebula_tune.trial import Point
+from nebula_tune.synth import Synth, synth1b1
+from nebula_tune.trial import Point, Score
 
 SOUNDS = 1024
+PITCH = "keyboard.midi_f0"
 
 Vectors = NDArray[np.float32]
 
@@ -40,6 +44,50 @@ def score_card(
         rows[name] = _row(vectors, held_out)
     rows["floor"] = _row(held_in[0], held_out, held_in[1])
     return rows
+
+
+def spread_card(
+    executor: Executor, nebulae: Mapping[str, Point], seed: int, synth: type[Synth]
+) -> dict[str, dict[str, Any]]:
+    """For diversity (section 6.2): each nebula's own spread E d(x, x') on 1024 fresh sounds, with its 95 % interval.
+
+    Beside it what spread alone hides: the shares of silent sounds and of sounds of extreme pitch. The executor's
+    scorer has no target.
+    """
+    first = first_index(Purpose.SCORE_CARD, seed)
+    rows = {}
+    for name, point in nebulae.items():
+        request = Request(point, first, SOUNDS)
+        value, interval = _spread(executor.vectors(request))
+        executor.submit(name, request)
+        score = executor.wait()[1]
+        silent = score.silent if isinstance(score, Score) else None
+        rows[name] = {"value": value, "ci95": interval, "silent": silent} | _pitch_shares(synth, point, first)
+    return rows
+
+
+def _spread(vectors: Vectors) -> tuple[float, list[float]]:
+    """The mean distance of two sounds, and its 95 % interval by the jackknife."""
+    n = len(vectors)
+    sums = within(torch.from_numpy(vectors)).numpy()
+    value = float(sums.sum() / (n * (n - 1)))
+    without = (sums.sum() - 2 * sums) / ((n - 1) * (n - 2))
+    deviation = float(np.sqrt((n - 1) / n * np.sum((without - without.mean()) ** 2)))
+    return value, [value - Z95 * deviation, value + Z95 * deviation]
+
+
+def _pitch_shares(synth: type[Synth], point: Point, first: int) -> dict[str, float]:
+    """Shares of sounds below and above the pitches a piano has, for a synth with a keyboard."""
+    if PITCH not in synth.panel.index:
+        return {}
+    k = synth.panel.index[PITCH]
+    raw = torch.from_numpy(synth1b1.draw(first, SOUNDS, len(synth.panel))[:, synth.panel.draw_order])
+    curves, symmetric = torch.from_numpy(point.curves), torch.from_numpy(point.symmetric)
+    pitch = synth.panel.to_human(raw, curves, symmetric)[:, k]
+    return {
+        "under_midi_24": float((pitch < 24).double().mean()),
+        "over_midi_108": float((pitch > 108).double().mean()),
+    }
 
 
 def gap_closed(rows: Mapping[str, Mapping[str, Any]]) -> float | None:

@@ -21,15 +21,21 @@ def rms(audio: Tensor) -> Tensor:
     return audio.double().square().mean(dim=1).sqrt()
 
 
-def test_the_sound_begins_where_it_first_comes_within_40_db_of_its_peak() -> None:
-    audio = torch.zeros(2, 100)
+@pytest.mark.parametrize("block", [1, 7, 20, 4096])
+def test_the_sound_begins_where_it_first_comes_within_40_db_of_its_peak(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nebula_tune.corpus.prepare.BLOCK", block)
+    audio = torch.zeros(3, 100)
     audio[0, 10], audio[0, 20], audio[0, 30] = 0.0099, -0.0101, 1.0
     audio[1, 40], audio[1, 41] = 0.25, 0.5
+    audio[2, 99] = -1.0
     prepared = prepare(audio, 60)
     assert prepared[0].nonzero().flatten().tolist() == [0, 10]
     assert prepared[0, 0] / prepared[0, 10] == pytest.approx(-0.0101)
     assert prepared[1].nonzero().flatten().tolist() == [0, 1]
     assert prepared[1, 1] / prepared[1, 0] == pytest.approx(2)
+    assert prepared[2].nonzero().flatten().tolist() == [0]
 
 
 def test_rms_only_leaves_the_onset_where_it_is() -> None:

@@ -26,15 +26,27 @@ class TestWitnessOfSeveralTrialsAStep(SamplerContract):
 
 
 def test_exact_gradients_lead_to_the_minimum() -> None:
-    witness = Witness(space(flags=False), START, 100)
+    witness = Witness(space(flags=False), START, 100, step=2.0, momentum=0.8)
     run(witness, Bowl(GOAL, NO_COST))
     np.testing.assert_allclose(witness.result().curves, GOAL, rtol=1e-3)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.8])
+def test_steps_fall_linearly_and_the_last_fifth_of_the_curves_is_averaged(momentum: float) -> None:
+    # under one same gradient, momentum (its beginning corrected for) changes nothing
+    gradient, deviation = np.array([1.0, -2.0, 0.5, -4.0, 0.0]), 40.0
+    witness = Witness(space(flags=False), START, 10, step=2.0, momentum=momentum)
+    seen = points(run(witness, lambda _: score(0.0, gradient, deviation=deviation)))[:, :5]
+    steps = 2.0 * (1 - np.arange(10) / 10)
+    moved = np.log(START.curves) - np.cumsum(steps)[:, None] * gradient / deviation
+    np.testing.assert_allclose(np.log(seen[1:]), moved[:-1])
+    np.testing.assert_allclose(np.log(witness.result().curves), moved[8:].mean(axis=0))
 
 
 def test_noise_is_averaged_away_by_a_falling_step() -> None:
     # each gradient has noise of 1 a parameter, as much as the gradient itself at the start
     def away(trials: int, seed: int) -> np.ndarray:
-        witness = Witness(space(flags=False), START, trials, step=1.0)
+        witness = Witness(space(flags=False), START, trials, step=1.0, momentum=0.8)
         run(witness, Bowl(GOAL, NO_COST, noise=1.0, seed=seed))
         return np.log(witness.result().curves / GOAL)
 
@@ -60,7 +72,7 @@ def test_the_scale_of_the_distance_does_not_matter() -> None:
 
 def test_flags_move_where_the_other_is_better_and_stay_where_it_is_not() -> None:
     cost = np.array([0.5, -0.5, 0.5, -0.5, -0.5])  # START is symmetric, plain, plain, plain, symmetric
-    witness = Witness(space(), START, 100)
+    witness = Witness(space(), START, 100, step=2.0, momentum=0.8)
     run(witness, Bowl(GOAL, cost))
     assert witness.result().probabilities.tolist() == [0, 1, 0, 1, 1]
     np.testing.assert_allclose(witness.result().curves, GOAL, rtol=0.01)

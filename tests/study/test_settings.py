@@ -59,7 +59,7 @@ def test_a_file_says_what_it_says_and_defaults_the_rest(tmp_path: Path) -> None:
     assert (study.sounds, study.space.curve, study.space.symmetric) == (64, (0.1, 10.0), False)
     assert study.search == (
         GridSettings(sampler="grid", trials=20),
-        WitnessSettings(sampler="witness", trials=30, momentum=0.8),
+        WitnessSettings(sampler="witness", trials=30),
     )
     assert (study.objective, study.prepare, study.reevaluate.repeats) == ("match", Prepare.ONSET, 30)
 

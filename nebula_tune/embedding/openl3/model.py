@@ -47,9 +47,9 @@ class OpenL3(Embedding):
     ``hop`` seconds; ``center`` puts half a second of zeros before the sound, so that frame t is centred on t * hop.
     ``weights`` is a weight file (.h5, .h5.gz) in place of the official one. ``precision`` float32 or bfloat16.
 
-    ``active=True`` departs from the paper: a window whose peak is more than 60 dB under the sound's gets the vector
-    zero in place of one that shows its inaudible remains at full level, so that it adds nothing to an l1 distance
-    between two sounds that are both over by then. See docs/embeddings.md.
+    ``active=True`` departs from the paper: a window whose peak is more than 60 dB under the sound's is taken for
+    digital silence, in place of a picture of its inaudible remains at full level. So two sounds that are both over by
+    then do not differ there. See docs/embeddings.md.
 
     Raises EmbeddingError for settings that are not there and for weights that are missing or wrong, StorageError
     if fetched weights cannot be kept.
@@ -145,13 +145,10 @@ class OpenL3(Embedding):
         padded = torch.nn.functional.pad(audio, (self._zeros_before, whole - self._zeros_before - samples))
         windows = padded.unfold(1, WINDOW, self._hop)
         peaks = padded.abs().unfold(1, WINDOW, self._hop).amax(dim=-1)
-        if self.active:
-            heard = peaks > peaks.amax(dim=1, keepdim=True) * 10 ** (ACTIVE_DB / 20)
-            vectors = torch.zeros(sounds, frames, self.size, device=self.device)
-        else:
-            # Silent windows are all alike: their vector is worked out once for all sounds there will be.
-            heard = peaks > 0
-            vectors = self._silence.expand(sounds, frames, self.size).clone()
+        quiet = peaks.amax(dim=1, keepdim=True) * 10 ** (ACTIVE_DB / 20) if self.active else 0.0
+        heard = peaks > quiet
+        # Silent windows are all alike: their vector is worked out once, for all sounds there will ever be.
+        vectors = self._silence.expand(sounds, frames, self.size).clone()
         where = heard.nonzero()
         for some in torch.split(where, self._at_once):
             sound, frame = some.unbind(1)
