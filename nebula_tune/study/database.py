@@ -15,7 +15,8 @@ from nebula_tune.errors import NebulaTuneError, StorageError, StudyError
 from nebula_tune.study import DEFAULT_URL
 
 SCHEMA_VERSION = 1
-SQLITE_TIMEOUT = 60  # seconds to wait for another process's write
+SQLITE_TIMEOUT = 60  # seconds to wait for another process's write; ?timeout= in the URL says otherwise
+CONNECT_TIMEOUT = 10  # seconds to wait for a server that does not answer
 
 metadata = sa.MetaData()
 schema = sa.Table("nebula_tune_schema", metadata, sa.Column("version", sa.Integer, primary_key=True))
@@ -54,7 +55,7 @@ def normalise_url(url: str) -> str:
     """The URL with a driver that is installed. Raises StudyError for one that cannot be used."""
     try:
         parsed = sa.engine.make_url(url)
-    except sa.exc.ArgumentError:
+    except (sa.exc.ArgumentError, ValueError):  # ValueError: a port that is no number
         raise StudyError(f"--storage {url!r} is not a database URL; write it like {DEFAULT_URL}") from None
     backend = parsed.get_backend_name()
     if backend == "postgresql" and parsed.drivername == "postgresql":
@@ -89,7 +90,13 @@ def database_errors(url: str) -> Iterator[None]:
         cause: BaseException = error.__cause__ or error
         cause = getattr(cause, "orig", None) or cause
         lines = str(cause).strip().splitlines() or [type(cause).__name__]
-        raise StorageError(f"database {shown(url)}: {lines[0].strip()}{_advice(lines[0])}") from error
+        kind = StudyError if _is_refusal(lines[0]) else StorageError
+        raise kind(f"database {shown(url)}: {lines[0].strip()}{_advice(lines[0])}") from error
+
+
+def _is_refusal(message: str) -> bool:
+    """Whether a server answered that the URL's user, password or database is wrong."""
+    return any(word in message for word in ("authentication failed", "no password supplied", "does not exist"))
 
 
 def _advice(message: str) -> str:
@@ -97,10 +104,14 @@ def _advice(message: str) -> str:
         "disk": "; free some space and run the same command again: nothing stored is lost",
         "full": "; free some space and run the same command again: nothing stored is lost",
         "locked": "; another program holds it: end that and run the same command again",
+        "read-only": "; this user or server may not write: give another --storage",
         "readonly": "; make the file and its folder writable, or give another --storage",
         "unable to open": "; check that its folder exists and can be written",
         "not a database": "; give another --storage",
+        "does not exist": "; check the user and the database in the URL",
+        "authentication": "; check user and password",
         "password": "; check user and password",
+        "timeout": "; check host and port, and that the server runs",
         "refused": "; check host and port, and that the server runs",
     }
     return next((text for word, text in advice.items() if word in message.lower()), "")
@@ -115,8 +126,11 @@ def open_storage(url: str, create: bool) -> Any:
 
     arguments: dict[str, Any] = {"pool_pre_ping": True}
     file = _sqlite_file(url)
-    if file is not None:
-        arguments["connect_args"] = {"timeout": SQLITE_TIMEOUT}
+    if file is None:
+        arguments |= {"pool_size": 4, "connect_args": {"connect_timeout": CONNECT_TIMEOUT}}
+    else:
+        if "timeout" not in sa.engine.make_url(url).query:
+            arguments["connect_args"] = {"timeout": SQLITE_TIMEOUT}
         if not file.exists() and not create:
             raise StudyError(f"no studies here: {file} does not exist; say where they are with --storage")
         try:

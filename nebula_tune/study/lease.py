@@ -12,10 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import sqlalchemy as sa
-
 from nebula_tune.errors import StorageError, StudyError
-from nebula_tune.study.database import database_errors, studies
+from nebula_tune.study.database import studies
 from nebula_tune.study.ledger import Ledger
 
 BEAT = 3.0  # seconds between heartbeats
@@ -37,6 +35,7 @@ class Lease:
 
     def __enter__(self) -> Lease:
         self._take()
+        self.ledger.token = self._token
         self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
         self._thread.start()
         return self
@@ -46,8 +45,9 @@ class Lease:
     ) -> None:
         self._stop.set()
         self._thread.join()
+        self.ledger.token = None
         try:
-            self._write(owner_host=None, owner_pid=None, owner_started=None, owner_token=None)
+            self._write(error is None, owner_host=None, owner_pid=None, owner_started=None, owner_token=None)
         except StorageError:
             if error is None:
                 raise
@@ -68,10 +68,10 @@ class Lease:
             "heartbeat": row["heartbeat"] + 1,
         }
         # Only from the owner that was seen: of two newcomers one wins.
-        condition = (studies.c.name == self.name) & (studies.c.owner_token.is_not_distinct_from(row["owner_token"]))
-        with database_errors(self.ledger.url), self.ledger.engine.begin() as connection:
-            changed = connection.execute(studies.update().where(condition).values(**mine)).rowcount
-        if not changed:
+        seen = studies.c.owner_token.is_not_distinct_from(row["owner_token"])
+        free = (studies.c.name == self.name) & (seen | (studies.c.owner_token == self._token))
+        change = studies.update().where(free).values(**mine)
+        if not self.ledger.database.run(lambda connection, _: connection.execute(change).rowcount):
             raise StudyError(f"study {self.name} was taken by another process just now; give another --name")
 
     def _is_dead_here(self, row: dict[str, Any]) -> bool:
@@ -81,15 +81,14 @@ class Lease:
     def _beat(self) -> None:
         while not self._stop.wait(BEAT):
             try:
-                self.lost = not self._write(heartbeat=studies.c.heartbeat + 1)
+                self.lost = not self._write(False, heartbeat=studies.c.heartbeat + 1)
             except StorageError:
                 continue  # the coordinator meets the same database, and says so
 
-    def _write(self, **columns: Any) -> bool:
+    def _write(self, patient: bool, **columns: Any) -> bool:
         condition = (studies.c.name == self.name) & (studies.c.owner_token == self._token)
-        with database_errors(self.ledger.url), self.ledger.engine.begin() as connection:
-            result: sa.CursorResult[Any] = connection.execute(studies.update().where(condition).values(**columns))
-        return bool(result.rowcount == 1)
+        change = studies.update().where(condition).values(**columns)
+        return self.ledger.database.run(lambda connection, _: connection.execute(change).rowcount, patient) == 1
 
 
 def _process_start(pid: int) -> str | None:

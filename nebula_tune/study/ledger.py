@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,7 +19,8 @@ import sqlalchemy as sa
 
 from nebula_tune.errors import StudyError
 from nebula_tune.search import Space
-from nebula_tune.study.database import database_errors, normalise_url, open_storage, reevaluations, studies
+from nebula_tune.study.connection import Database
+from nebula_tune.study.database import normalise_url, open_storage, reevaluations, studies
 from nebula_tune.study.executor import Failure
 from nebula_tune.trial import Point, Score
 
@@ -35,10 +37,16 @@ class Stored:
     relaxed: bool
     params: dict[str, Any]
     number: int
+    row: int  # of Optuna's table
 
 
 class Ledger:
-    """Studies of one database. Every method raises StorageError where the database fails."""
+    """Studies of one database. Every method raises StorageError where the database fails for good.
+
+    ``token`` is the lease this process holds: once set, a trial is written only while the study's row carries it.
+    """
+
+    token: str | None = None
 
     def __init__(self, url: str, create: bool = True) -> None:
         import optuna
@@ -47,16 +55,17 @@ class Ledger:
         self.url = normalise_url(url)
         self.storage = open_storage(self.url, create)
         self.engine: sa.Engine = self.storage.engine
+        self.database = Database(self.engine, self.url)
 
     def names(self) -> list[str]:
         """Names of all studies."""
-        with database_errors(self.url), self.engine.connect() as connection:
-            return list(connection.execute(sa.select(studies.c.name).order_by(studies.c.name)).scalars())
+        query = sa.select(studies.c.name).order_by(studies.c.name)
+        return self.database.run(lambda connection, _: list(connection.execute(query).scalars()))
 
     def record(self, name: str) -> dict[str, Any]:
         """A study's row; raises StudyError listing the studies there are."""
-        with database_errors(self.url), self.engine.connect() as connection:
-            row = connection.execute(sa.select(studies).where(studies.c.name == name)).mappings().first()
+        query = sa.select(studies).where(studies.c.name == name)
+        row = self.database.run(lambda connection, _: connection.execute(query).mappings().first())
         if row is None:
             known = ", ".join(self.names()) or "none"
             raise StudyError(f"no study {name!r} in this database; there are: {known}")
@@ -65,6 +74,11 @@ class Ledger:
     def has(self, name: str) -> bool:
         """Whether there is a study of that name."""
         return name in self.names()
+
+    def study_row(self, name: str) -> int:
+        """A study's number in Optuna's tables."""
+        row: int = self.database.call(lambda _: self.storage.get_study_id_from_name(name))
+        return row
 
     def begin(self, name: str, settings: dict[str, Any], origin: dict[str, Any]) -> dict[str, Any]:
         """The study's row, made where there is none."""
@@ -78,35 +92,41 @@ class Ledger:
                 "origin": json.dumps(origin),
                 "state": "new",
             }
-            with database_errors(self.url):
+
+            def insert(_: bool) -> None:
                 optuna.create_study(storage=self.storage, study_name=name, direction="minimize", load_if_exists=True)
-                with self.engine.begin() as connection:
+                with suppress(sa.exc.IntegrityError), self.engine.begin() as connection:  # it is there already
                     connection.execute(studies.insert().values(**row))
+
+            self.database.call(insert)
         return self.record(name)
 
     def update(self, name: str, **columns: Any) -> None:
         """Change columns of a study's row."""
-        with database_errors(self.url), self.engine.begin() as connection:
-            connection.execute(studies.update().where(studies.c.name == name).values(**columns))
+        change = studies.update().where(studies.c.name == name).values(**columns)
+        self.database.run(lambda connection, _: connection.execute(change))
 
     def delete(self, name: str) -> None:
         """Remove a study and all its trials."""
         import optuna
 
         self.record(name)
-        with database_errors(self.url):
-            optuna.delete_study(study_name=name, storage=self.storage)
+
+        def remove(_: bool) -> None:
+            with suppress(KeyError):  # an attempt before this one removed it
+                optuna.delete_study(study_name=name, storage=self.storage)
             with self.engine.begin() as connection:
                 connection.execute(reevaluations.delete().where(reevaluations.c.study == name))
                 connection.execute(studies.delete().where(studies.c.name == name))
+
+        self.database.call(remove)
 
     def trials(self, name: str) -> Iterator[Stored]:
         """All scored and failed trials of a study."""
         from optuna.trial import TrialState
 
-        with database_errors(self.url):
-            stored = self.storage.get_all_trials(self.storage.get_study_id_from_name(name), deepcopy=False)
-        for trial in stored:
+        study = self.study_row(name)
+        for trial in self.database.call(lambda _: self.storage.get_all_trials(study, deepcopy=False)):
             attributes = trial.user_attrs
             if "key" in attributes:
                 complete = trial.state == TrialState.COMPLETE
@@ -117,19 +137,36 @@ class Ledger:
                     relaxed=attributes.get("relaxed", False),
                     params=trial.params,
                     number=trial.number,
+                    row=trial._trial_id,
                 )
 
     def reevaluated(self, name: str) -> dict[tuple[int, int], float]:
         """Values of re-evaluations by (candidate, repeat)."""
         query = sa.select(reevaluations).where(reevaluations.c.study == name)
-        with database_errors(self.url), self.engine.connect() as connection:
-            return {(row.candidate, row.repeat): row.value for row in connection.execute(query)}
+        rows = self.database.run(lambda connection, _: connection.execute(query).all())
+        return {(row.candidate, row.repeat): row.value for row in rows}
 
     def write_reevaluation(self, name: str, candidate: int, repeat: int, score: Score) -> None:
         """Keep one re-evaluation."""
         row = {"study": name, "candidate": candidate, "repeat": repeat, "value": score.value, "mmd": score.mmd}
-        with database_errors(self.url), self.engine.begin() as connection:
-            connection.execute(reevaluations.insert().values(**row))
+        same = [reevaluations.c[column] == row[column] for column in ("study", "candidate", "repeat")]
+
+        def insert(connection: sa.Connection, again: bool) -> None:
+            self.check_lease(connection, name)
+            if not (again and connection.execute(sa.select(reevaluations.c.study).where(*same)).first()):
+                connection.execute(reevaluations.insert().values(**row))
+
+        self.database.run(insert)
+
+    def check_lease(self, connection: sa.Connection, name: str) -> None:
+        """Hold the study's row for this transaction; raises StudyError where another process took it over.
+
+        A process that was stopped for a while may wake and write before its heart beats: this keeps it out.
+        """
+        if self.token is not None:
+            mine = (studies.c.name == name) & (studies.c.owner_token == self.token)
+            if not connection.execute(studies.update().where(mine).values(name=name)).rowcount:
+                raise StudyError(f"study {name} was taken over by another process; this one stops")
 
 
 class TrialWriter:
@@ -143,9 +180,8 @@ class TrialWriter:
         from optuna.distributions import CategoricalDistribution, FloatDistribution, distribution_to_json
         from optuna.storages._rdb import models
 
-        self._url, self._engine = ledger.url, ledger.engine
-        with database_errors(self._url):
-            self._study: int = ledger.storage.get_study_id_from_name(name)
+        self._ledger, self._name = ledger, name
+        self._study = ledger.study_row(name)
         tables = (models.TrialModel, models.TrialValueModel, models.TrialParamModel, models.TrialUserAttributeModel)
         self._trials, self._values, self._params, self._attributes = (model.__table__ for model in tables)
         self._finite = models.TrialValueModel.TrialValueType.FINITE
@@ -174,17 +210,21 @@ class TrialWriter:
             {"error": outcome.message} if isinstance(outcome, Failure) else _score_attributes(sampler, outcome)
         )
         now = datetime.now()
-        with database_errors(self._url), self._engine.begin() as connection:
+        row = {
+            "study_id": self._study,
+            "state": TrialState.FAIL if failed else TrialState.COMPLETE,
+            "datetime_start": now,
+            "datetime_complete": now,
+        }
+
+        def insert(connection: sa.Connection, again: bool) -> None:
+            self._ledger.check_lease(connection, self._name)
+            if again and self._is_there(connection, key):
+                return
             last = sa.select(sa.func.max(self._trials.c.number)).where(self._trials.c.study_id == self._study)
             number = connection.execute(last).scalar()
-            row = {
-                "number": 0 if number is None else number + 1,
-                "study_id": self._study,
-                "state": TrialState.FAIL if failed else TrialState.COMPLETE,
-                "datetime_start": now,
-                "datetime_complete": now,
-            }
-            inserted: Any = connection.execute(self._trials.insert().values(**row)).inserted_primary_key
+            numbered = row | {"number": 0 if number is None else number + 1}
+            inserted: Any = connection.execute(self._trials.insert().values(**numbered)).inserted_primary_key
             trial = {"trial_id": inserted[0]}
             if isinstance(outcome, Score):
                 value = {"objective": 0, "value": outcome.value, "value_type": self._finite}
@@ -200,6 +240,17 @@ class TrialWriter:
                 self._attributes.insert(),
                 [trial | {"key": name, "value_json": json.dumps(value)} for name, value in attributes.items()],
             )
+
+        self._ledger.database.run(insert)
+
+    def _is_there(self, connection: sa.Connection, key: Key) -> bool:
+        """Whether a trial of that key is written."""
+        table = self._trials.join(self._attributes, self._trials.c.trial_id == self._attributes.c.trial_id)
+        query = sa.select(self._trials.c.trial_id).select_from(table)
+        query = query.where(self._trials.c.study_id == self._study, self._attributes.c.key == "key")
+        return (
+            connection.execute(query.where(self._attributes.c.value_json == json.dumps(list(key)))).first() is not None
+        )
 
 
 def _score_attributes(sampler: str, score: Score) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from nebula_tune.synth import fast_layout as at
+from nebula_tune.synth.compiler import compiled
 from nebula_tune.synth.envelope import EPSILON
-from nebula_tune.synth.fast_layout import compiled
 from nebula_tune.synth.lfo import SELECTOR_EXPONENT
 
 Array = np.ndarray[Any, Any]

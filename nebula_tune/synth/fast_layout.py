@@ -1,31 +1,11 @@
-"""What the compiled loops of the Voice need to know before they are compiled: the compiler, and where knobs are."""
+"""Where the Voice's knobs are, for the loops that are compiled: columns of its parameter array."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
-
 import numpy as np
-from numba import njit
 
 from nebula_tune.synth.lfo import SHAPES
 from nebula_tune.synth.voice import DESTINATIONS, Voice
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def compiled(function: F) -> F:
-    """Compile with numba, without the interpreter's lock, and keep the machine code on disk where that is possible.
-
-    Products and sums may fuse, and no comparison relies on NaN or on the sign of zero; nothing is reordered.
-    """
-    options: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nnan", "nsz"}}
-    try:
-        result: F = njit(cache=True, **options)(function)
-    except RuntimeError:  # neither the package nor the user's cache folder can be written
-        result = njit(**options)(function)
-    return result
-
 
 def _first(module: str) -> int:
     return next(k for k, p in enumerate(Voice.panel.parameters) if p.module == module)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.embedding import aisfx_checkpoint
 from tests.embedding.fixtures import make_random_weights
@@ -14,6 +15,15 @@ PAYLOADS = {
     "mel128": "d5753d3755563ef28ff16b9859c43a9a97ea27b05fbd2b89fb57dacee6e4d8a1",
     "linear": "3a2757774974d5393d2bbdc49d1d4bf1ec7d03881616f08f4ee15ad67184a967",
 }
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """As trials are scored; and two threads that wait for each other are slow where others work too."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

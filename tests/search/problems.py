@@ -50,6 +50,7 @@ def run(sampler: Sampler, problem: Callable[[Candidate], Score | None]) -> list[
     generations = []
     while candidates := sampler.ask():
         generations.append(candidates)
+        assert len(generations) <= 1000, "no end of trials"
         sampler.tell([problem(candidate) for candidate in candidates])
     return generations
 

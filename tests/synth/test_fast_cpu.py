@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from nebula_tune.errors import UserInputError
-from nebula_tune.synth import Voice, fast_kernels, fast_layout
+from nebula_tune.synth import Voice, compiler, fast_kernels
 from tests.synth.sounds import snr
 
 RATE, SECONDS = 16000, 0.7
@@ -134,8 +134,8 @@ def test_a_disk_without_a_place_for_the_cache_is_no_error(monkeypatch: pytest.Mo
             raise RuntimeError("cannot cache function: no locator available")
         return lambda function: ("compiled", function)
 
-    monkeypatch.setattr(fast_layout, "njit", njit)
-    assert fast_layout.compiled(len) == ("compiled", len)
+    monkeypatch.setattr(compiler, "njit", njit)
+    assert compiler.compiled(len) == ("compiled", len)
 
 
 # --- its elementary functions --------------------------------------------------------------------------------------

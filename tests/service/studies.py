@@ -1,0 +1,53 @@
+"""Studies of the service's tests: tiny ones, on any database."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+from nebula_tune.errors import NebulaTuneError
+from nebula_tune.study.ledger import Ledger
+from tests.study.tiny import TinyStudy
+
+
+class ServiceStudy(TinyStudy):
+    """A tiny study on a database given by URL, which several studies may share."""
+
+    def __init__(self, folder: Path, target: Path, storage: str) -> None:
+        super().__init__(folder, target)
+        self.storage = storage
+
+    def count(self) -> int:
+        """Trials written so far; 0 where the database does not answer."""
+        try:
+            return sum(1 for _ in Ledger(self.storage, create=False).trials("tiny"))
+        except (NebulaTuneError, KeyError):
+            return 0
+
+    def forget(self) -> None:
+        """Make room for the next study of that name."""
+        ledger = Ledger(self.storage)
+        if ledger.has("tiny"):
+            ledger.delete("tiny")
+
+
+def assert_same(study: TinyStudy, other: TinyStudy) -> None:
+    """Same trials by key (none lost, none doubled) and the same nebula, bit for bit."""
+    assert study.trials() == other.trials()
+    assert study.nebula.read_bytes() == other.nebula.read_bytes()
+
+
+def wait_for(condition: object, seconds: float = 60) -> None:
+    """Until ``condition()`` is true."""
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def finish(process: subprocess.Popen[str], seconds: float = 300) -> str:
+    """Its stderr, once it has ended well."""
+    _, err = process.communicate(timeout=seconds)
+    assert process.returncode == 0, err
+    return err

@@ -1,0 +1,105 @@
+"""PostgreSQL through the real command: the same study, and what happens when the server goes away."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.service.postgres import Postgres, free_port
+from tests.service.studies import ServiceStudy, assert_same, finish
+from tests.study.tiny import TRIALS, TinyStudy
+
+
+@pytest.fixture
+def study(tmp_path: Path, target: Path, postgres: Postgres) -> ServiceStudy:
+    made = ServiceStudy(tmp_path, target, postgres.url())
+    made.forget()
+    return made
+
+
+def test_a_study_on_postgresql_equals_one_on_sqlite(study: ServiceStudy, undisturbed: TinyStudy) -> None:
+    report = study.run()
+    assert "tests-only" not in report["storage"]
+    assert_same(study, undisturbed)
+
+
+def test_a_killed_coordinator_goes_on_on_postgresql(study: ServiceStudy, undisturbed: TinyStudy) -> None:
+    process = study.run_until(8)
+    process.kill()
+    process.communicate()
+    assert 0 < study.count() < TRIALS
+    assert "watching" not in finish(study.start())  # nobody waits for a dead owner on this host
+    assert_same(study, undisturbed)
+
+
+def test_a_server_killed_in_mid_study_costs_seconds_not_the_study(
+    study: ServiceStudy, undisturbed: TinyStudy, postgres: Postgres
+) -> None:
+    process = study.run_until(6)
+    postgres.kill()
+    time.sleep(1.5)
+    assert process.poll() is None
+    postgres.start()
+    err = finish(process)
+    assert "lost database" in err and "database is back" in err
+    assert_same(study, undisturbed)
+
+
+def test_a_commit_whose_answer_is_lost_is_not_done_twice(study: ServiceStudy) -> None:
+    from nebula_tune.study.connection import is_lost
+    from nebula_tune.study.ledger import Ledger, TrialWriter
+    from tests.study.test_ledger import NAMES, Point, Space, np, score
+
+    ledger = Ledger(study.storage)
+    ledger.begin("tiny", {}, {})
+    start = Point(np.array([0.5, 1.0, 2.0]), np.array([0.0, 1.0, 0.0]))
+    writer = TrialWriter(ledger, "tiny", Space.around(NAMES, start, (0.1, 10.0), True))
+    plain, answers = ledger.engine.dialect.do_commit, []
+
+    def lose_the_first_answer(connection: object) -> None:
+        plain(connection)
+        answers.append(connection)
+        if len(answers) == 1:
+            raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+    ledger.engine.dialect.do_commit = lose_the_first_answer
+    writer.write((0, 0, 0), "grid", start, 5, score(1.0))
+    assert len(answers) == 2
+    answers.clear()
+    ledger.write_reevaluation("tiny", 0, 0, score(1.0))
+    assert len(answers) == 2
+    ledger.engine.dialect.do_commit = plain
+    assert [trial.key for trial in ledger.trials("tiny")] == [(0, 0, 0)]
+    assert ledger.reevaluated("tiny") == {(0, 0): 1.0}
+    assert not is_lost(ValueError())
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "message"),
+    [
+        ({"password": "wrong"}, 2, "password authentication failed"),
+        ({"database": "nowhere"}, 2, 'database "nowhere" does not exist'),
+        ({}, 1, "refused"),
+    ],
+)
+def test_a_server_that_says_no_gets_one_clear_line(
+    change: dict[str, str], code: int, message: str, study: ServiceStudy, postgres: Postgres
+) -> None:
+    study.storage = postgres.url(**change) if change else f"postgresql://postgres@127.0.0.1:{free_port()}/studies"
+    process = study.start()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    lines = err.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("nebula-tune: database postgresql")
+    assert message in lines[0] and "; check" in lines[0] and "wrong" not in lines[0]
+
+
+def test_a_server_that_takes_no_writes_gets_one_clear_line(study: ServiceStudy, postgres: Postgres) -> None:
+    study.storage = f"{postgres.url()}?options=-c%20default_transaction_read_only%3Don"
+    process = study.start()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "read-only transaction; this user or server may not write" in err.splitlines()[-1]
