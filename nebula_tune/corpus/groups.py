@@ -46,7 +46,9 @@ def hold_out(groups: Sequence[str], seed: int) -> NDArray[np.bool_]:
     wanted = max(HELD_OUT_LEAST, round(HELD_OUT_SHARE * len(groups)))
     chosen: set[str] = set()
     held = 0
-    for group in order:
+    # In that order; a group that would overshoot by much waits until it is known that the others do not suffice.
+    fitting = [group for group in order if sizes[group] <= wanted]
+    for group in [*fitting, *sorted(set(order) - set(fitting), key=lambda group: (sizes[group], group))]:
         if held >= wanted and len(chosen) >= 2:
             break
         chosen.add(group)

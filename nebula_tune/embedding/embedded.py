@@ -143,11 +143,12 @@ def _embed_folder(
             f"{folder} holds {len(files)} usable sounds of {len(paths)} files; at least {LEAST_SOUNDS} are needed"
             + (f" (first skipped: {skipped[0].name}: {skipped[0].reason})" if skipped else "")
         )
+    keys = sorted(files)  # by content: names and their order cannot change a sum
     return Embedded(
-        np.stack(list(vectors.values())),
-        tuple(files),
-        tuple(file.name for file in files.values()),
-        tuple(file.folder for file in files.values()),
+        np.stack([vectors[key] for key in keys]),
+        tuple(keys),
+        tuple(files[key].name for key in keys),
+        tuple(files[key].folder for key in keys),
         tuple(skipped),
     )
 

@@ -79,6 +79,12 @@ class EmbeddingSettings(_Strict):
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
     name: str
 
+    @model_validator(mode="after")
+    def _device_is_the_workers(self) -> EmbeddingSettings:
+        if "device" in self.options:
+            raise ValueError("device is no setting of a study; every worker uses its own")
+        return self
+
     @property
     def options(self) -> dict[str, Any]:
         """All but the name."""

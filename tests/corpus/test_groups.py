@@ -58,6 +58,11 @@ def test_the_split_changes_with_the_seed_and_every_sound_has_its_turn() -> None:
     assert counts.min() > 15 and counts.max() < 70
 
 
+def test_one_group_that_is_most_of_the_corpus_is_fitted_not_held_out() -> None:
+    for seed in range(20):
+        assert 32 <= hold_out(named([100, 15, 15, 15, 15]), seed).sum() <= 45
+
+
 @pytest.mark.parametrize("sizes", [[1, 1, 1], [100], [100, 5], [3, 3, 3], [50, 50, 50], [1] * 9])
 def test_too_few_groups_are_refused(sizes: list[int]) -> None:
     with pytest.raises(CorpusError, match=f"{sum(sizes)} sounds in {len(sizes)} groups"):

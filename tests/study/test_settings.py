@@ -166,3 +166,10 @@ def test_scaling_to_the_same_total_changes_nothing() -> None:
         assert load_study(name).with_trials(load_study(name).trials) == load_study(name)
     assert [phase.trials for phase in load_study("paper").with_trials(10).search] == [2, 8]
     assert [phase.trials for phase in of_phases([1, 100, 1]).with_trials(10).search] == [1, 8, 1]
+
+
+def test_the_device_of_an_embedding_is_no_setting(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text("embedding: {name: logmel, device: cuda}\nsearch: [{sampler: grid, trials: 2}]\n")
+    with pytest.raises(SettingsError, match="device is no setting of a study"):
+        load_study(str(file))
