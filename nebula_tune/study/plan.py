@@ -63,16 +63,17 @@ class Plan:
         """A point as a nebula, its flags hardened."""
         return self.synth.panel.nebula(point.curves, point.symmetric)
 
-    def sampler(self, number: int, space: Space, start: Point) -> Sampler:
-        """The sampler of phase ``number``, beginning at ``start``."""
+    def sampler(self, number: int, space: Space, best: Point) -> Sampler:
+        """The sampler of phase ``number``; ``best`` is where the phase before ended."""
         phase = self.settings.search[number]
         seed = self.seed * 1000 + number
         match phase:
             case GridSettings():
                 return Grid(space, phase.trials, seed)
             case CmaEsSettings():
-                return CmaEs(space, start, phase.trials, seed, phase.population, phase.sigma)
+                return CmaEs(space, best, phase.trials, seed, phase.population, phase.sigma)
             case WitnessSettings():
+                start = best if phase.begin == "best" else space.start
                 return Witness(
                     space, start, phase.trials, phase.step, phase.momentum, phase.relaxed, phase.trials_a_step
                 )

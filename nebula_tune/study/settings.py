@@ -53,7 +53,7 @@ class CmaEsSettings(_Strict):
 
 
 class WitnessSettings(_Strict):
-    """Witness gradient."""
+    """Witness gradient; it begins at the start nebula, or at the best point of the phase before."""
 
     sampler: Literal["witness"]
     trials: Count
@@ -61,6 +61,7 @@ class WitnessSettings(_Strict):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     relaxed: Annotated[float, Field(ge=0, le=1)] = 0.6
     trials_a_step: Count = 1
+    begin: Literal["start", "best"] = "start"
 
 
 SamplerSettings = Annotated[GridSettings | CmaEsSettings | WitnessSettings, Field(discriminator="sampler")]
