@@ -3,8 +3,9 @@
     python benchmarks/openl3.py [--keras PYTHON] [--drums FOLDER] [--rounds N] [--device cuda]
 
 ``--keras`` is the interpreter of an environment with TensorFlow (``python -m venv tf; tf/bin/pip install
-tensorflow-cpu``). Weights are seeded random numbers, which changes no time. Each figure is the median over rounds in
-which the peers take turns, of the processor time (of the wall on a GPU) of one thread.
+tensorflow-cpu``). Each figure is the median over rounds in which the peers take turns, of the processor time (of the
+wall on a GPU) of one thread. Weights are seeded random numbers unless ``--weights`` says otherwise: that changes no
+time, but it does change where distances come from.
 """
 
 from __future__ import annotations
@@ -246,6 +247,7 @@ def main() -> None:
     parser.add_argument("--drums", type=Path, default=ROOT / "examples" / "drums")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--weights", type=Path, help="an official mel256 file for --only shares or reuse")
     parser.add_argument("--only", choices=["network", "reuse", "shares"])
     parser.add_argument("--keras-peer", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -269,6 +271,8 @@ def main() -> None:
             weights[representation] = folder / f"{representation}.h5"
             layers = make_random_weights.make_layers(make_random_weights.SEEDS[representation])
             make_random_weights.write_h5(weights[representation], layers)
+        if options.weights:
+            weights["mel256"] = options.weights
         if options.only in (None, "network"):
             network(weights, folder, options.keras, options.rounds, options.device)
         if options.only in (None, "reuse"):

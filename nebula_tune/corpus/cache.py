@@ -63,5 +63,6 @@ def cache_size() -> tuple[int, int]:
 
 
 def clear_cache() -> None:
-    """Remove the cache folder."""
-    shutil.rmtree(cache_folder(), ignore_errors=True)
+    """Remove all embedded sounds; fetched weights stay."""
+    for kind in ("vectors", "targets"):
+        shutil.rmtree(cache_folder() / kind, ignore_errors=True)

@@ -72,6 +72,7 @@ class EmbeddingContract:
         assert torch.equal(embedding.embed_batch(audio[order]), vectors[order])
         assert torch.equal(embedding.embed_batch(audio[1:2]), vectors[1:2])
 
+    @pytest.mark.slow  # two threads that wait for each other on busy cores
     def test_a_vector_hardly_depends_on_threads(self, embedding, vectors, audio):
         threads = torch.get_num_threads()
         try:

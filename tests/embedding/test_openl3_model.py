@@ -80,6 +80,8 @@ def test_bad_audio_is_one_clear_line(make, audio, rate, said):
         {"hop": 1e-6},
         {"hop": float("nan")},
         {"precision": "float16"},
+        {"active": "yes"},
+        {"seconds": 0},
     ],
 )
 def test_bad_settings_are_one_clear_line(make, options):

@@ -16,7 +16,7 @@ from nebula_tune.embedding.base import Embedding
 from nebula_tune.embedding.convolution import in_equal_batches
 from nebula_tune.embedding.openl3.files import find_or_fetch, stem
 from nebula_tune.embedding.openl3.frontend import SAMPLE_RATE, WINDOW, Frontend
-from nebula_tune.embedding.openl3.network import WINDOWS_AT_ONCE, Network
+from nebula_tune.embedding.openl3.network import WINDOWS_AT_ONCE, Network, check
 from nebula_tune.embedding.openl3.resample import resample
 from nebula_tune.embedding.openl3.weights import read_weights
 from nebula_tune.errors import EmbeddingError
@@ -72,6 +72,11 @@ class OpenL3(Embedding):
         precision: str = "float32",
         seconds: float = 4.0,
     ) -> None:
+        check(size, precision)
+        if not isinstance(center, bool) or not isinstance(active, bool) or not seconds > 0:
+            raise EmbeddingError(
+                f"OpenL3 takes center and active true or false and seconds over 0, not {center}, {active}, {seconds}"
+            )
         self.representation, self.content, self.size = representation, content, size
         self.frontend, self.hop, self.center, self.active, self.precision = frontend, hop, center, active, precision
         self.device = torch.device(device)

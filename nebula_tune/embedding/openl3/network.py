@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -33,7 +35,8 @@ class Convolution:
         self._packed: Tensor | None = None
         packing = getattr(torch.ops.mkldnn, "_reorder_convolution_weight", None)  # not of torch's public interface
         if kernel.device.type == "cpu" and packing and hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
-            with torch.inference_mode():
+            # A processor without any bfloat16 arithmetic refuses that; torch then has a slower way of its own.
+            with torch.inference_mode(), suppress(RuntimeError):
                 self._packed = packing(self._kernel, [1, 1], [1, 1], [1, 1], 1, [1, kernel.shape[1], *size])
 
     def __call__(self, maps: Tensor, pool: bool, relu: bool) -> Tensor:
@@ -60,14 +63,10 @@ class Network:
     ``in_equal_batches`` of WINDOWS_AT_ONCE: one window at a time is also fastest on a CPU.
 
     ``precision="bfloat16"`` halves the time where the processor has such arithmetic; the relative L2 error is about
-    5e-3. Raises EmbeddingError for an unknown size or precision.
+    5e-3.
     """
 
     def __init__(self, weights: Weights, representation: str, size: int, precision: str, device: torch.device) -> None:
-        if size not in SIZES:
-            raise EmbeddingError(f"OpenL3's size is 512 or 6144, not {size!r}")
-        if precision not in PRECISIONS:
-            raise EmbeddingError(f"no precision {precision!r}; known: {', '.join(PRECISIONS)}")
         self.size = size
         picture = REPRESENTATIONS[representation]
         self._pool = (picture.frequencies // 16 // CELLS[0], picture.times // 16 // CELLS[1])
@@ -100,3 +99,11 @@ class Network:
         if self.size == CHANNELS:
             return cells.amax(dim=(1, 2))
         return cells.reshape(len(images), self.size)
+
+
+def check(size: int, precision: str) -> None:
+    """Raises EmbeddingError for a size or precision that is not there."""
+    if size not in SIZES:
+        raise EmbeddingError(f"OpenL3's size is 512 or 6144, not {size!r}")
+    if precision not in PRECISIONS:
+        raise EmbeddingError(f"no precision {precision!r}; known: {', '.join(PRECISIONS)}")
