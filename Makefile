@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 TORCH := torch==2.13.0
 CPU_INDEX := --no-deps --retries 1 --index-url https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test lint check slow clean
+.PHONY: demo test lint check slow soak browser-test clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +32,13 @@ test: lint                ## Everything CI runs
 
 slow: $(VENV)/installed   ## The longer checks
 	$(BIN)/pytest -m slow
+
+soak: $(VENV)/installed   ## 20 random kills during one study of 300 trials
+	$(BIN)/pytest -m slow tests/service/test_soak.py
+
+browser-test: $(VENV)/installed   ## The dashboard in headless Chromium, which this installs (Debian, Ubuntu; as root)
+	command -v chromedriver >/dev/null || { apt-get update && apt-get install -y chromium chromium-driver; }
+	$(BIN)/pytest -m slow tests/service/test_dashboard.py
 
 clean:
 	rm -rf $(VENV) demo

@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--embedding", action="append")
     parser.add_argument("--sounds", type=int, default=512)
     arguments = parser.parse_args()
+    torch.set_num_threads(1)
     provenance = json.loads(arguments.nebula.with_name(f"{arguments.nebula.stem}.provenance.json").read_text())
     plan = Plan.read(provenance["settings"])
     nebulae = {"start": plan.start, "drum": Nebula.load("drum"), "tuned": Nebula.load(arguments.nebula)}

@@ -1,11 +1,13 @@
-"""How much CPU time and memory a sound of the Voice costs, against torchsynth 1.0.2.
+"""How much CPU time and memory a sound of the Voice costs, against torchsynth 1.0.2 and SynthAX 0.2.2.
 
     python benchmarks/voice.py            # prints the tables of voice.md
     python benchmarks/voice.py --quick    # batch 32 only, no memory
+    python benchmarks/voice.py --synthax ENV/bin/python    # with SynthAX, from an environment of its own that has it
 
 Each contestant lives in a process of its own, with one thread, and they take turns, so that a busy machine slows them
 all alike. What is timed is a whole batch: draw, parameter mapping, audio. torchsynth runs twice: as it is, and
-with glibc told to keep its memory (see MALLOC), which is what its time on large batches mostly depends on.
+with glibc told to keep its memory (see MALLOC), which is what its time on large batches mostly depends on. SynthAX's
+Voice is compiled as a whole, parameters and audio in one function; CPU time counts all threads it starts.
 """
 
 from __future__ import annotations
@@ -39,8 +41,13 @@ CONTESTANTS: dict[str, tuple[str, dict[str, str]]] = {
 }
 
 
+INTERPRETERS: dict[str, str] = {}  # of contestants that need an environment of their own
+
+
 def make(kind: str, batch: int) -> Callable[[int], Any]:
     """A function that renders batch number k."""
+    if kind == "synthax":
+        return make_synthax(batch)
     import torch
 
     torch.set_num_threads(1)
@@ -51,6 +58,16 @@ def make(kind: str, batch: int) -> Callable[[int], Any]:
     from nebula_tune.synth import Voice
 
     return Voice("default", batch, backend=kind, threads=1)
+
+
+def make_synthax(batch: int) -> Callable[[int], Any]:
+    import jax
+    from synthax.config import SynthConfig
+    from synthax.synth import Voice
+
+    voice = Voice(config=SynthConfig(batch_size=batch, sample_rate=44100, buffer_size_seconds=SECONDS))
+    play = jax.jit(lambda key: voice.init_with_output(key)[0])
+    return lambda k: play(jax.random.PRNGKey(k)).block_until_ready()
 
 
 def peak_megabytes() -> float:
@@ -78,7 +95,7 @@ class Contestant:
         kind, extra = CONTESTANTS[name]
         self.batch = batch
         self.process = subprocess.Popen(
-            [sys.executable, __file__, "--serve", kind, "--batch", str(batch)],
+            [INTERPRETERS.get(kind, sys.executable), __file__, "--serve", kind, "--batch", str(batch)],
             env=os.environ | extra,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -129,12 +146,16 @@ def weigh_batches(name: str, batches: list[int]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="batch 32 only, no memory")
+    parser.add_argument("--synthax", help="Python interpreter of an environment with SynthAX")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--batch", type=int, default=32, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
         serve(arguments.serve, arguments.batch)
         return
+    if arguments.synthax:
+        CONTESTANTS["SynthAX"] = ("synthax", {"JAX_PLATFORMS": "cpu"})
+        INTERPRETERS["synthax"] = arguments.synthax
     print(f"{processor()}, Python {platform.python_version()}, one thread each.")
     for batch in [32] if arguments.quick else [32, 128]:
         time_batches(batch)

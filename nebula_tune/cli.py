@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -29,7 +30,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Storage = Annotated[str, typer.Option(help="Database of studies: any SQLite or PostgreSQL URL.")]
+Storage = Annotated[
+    str,
+    typer.Option(
+        envvar="NEBULA_TUNE_STORAGE",
+        show_envvar=False,
+        help="Database of studies: any SQLite or PostgreSQL URL. [or NEBULA_TUNE_STORAGE in the environment]",
+    ),
+]
+Artifacts = Annotated[
+    str | None, typer.Option(help="Folder of the dashboard's sounds. [default: artifacts, beside the database]")
+]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout, nothing else there.")]
 
 
@@ -80,6 +91,14 @@ def run(
     workers: Annotated[int | None, typer.Option(help="Scoring workers. [default: one per GPU, else 1]")] = None,
     executor: Annotated[str, typer.Option(help="ray, or inline (this process, no Ray).")] = "ray",
     ray_address: Annotated[str | None, typer.Option(help="Join the Ray cluster there.")] = None,
+    gpu_share: Annotated[float, typer.Option(help="Share of a GPU that each worker takes.")] = 1.0,
+    task_timeout: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds a worker may take for a task before it is taken to hang. [default: 60, and more "
+            "where tasks take long]"
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Everything random derives from it.")] = 0,
     out: Annotated[str | None, typer.Option(help="The exported nebula. [default: nebulae/NAME.json]")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace --out even if it is not this study's.")] = False,
@@ -94,6 +113,10 @@ def run(
     against: Annotated[str | None, typer.Option(help="A second real corpus for the score card.")] = None,
     synth: Annotated[str, typer.Option(help="The synth's architecture.")] = "voice",
     target_sounds: Annotated[int, typer.Option(help="Sounds of a nebula or white-noise as target.")] = 2000,
+    log: Annotated[
+        str | None, typer.Option(help="Log file, one JSON line an event. [default: beside the database]")
+    ] = None,
+    artifacts: Artifacts = None,
     as_json: Json = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List every skipped file.")] = False,
 ) -> None:
@@ -107,8 +130,8 @@ def run(
 
     options = Options(
         target, study, objective, embedding, weights, trials, sounds, tuple(tune or ()), tuple(freeze or ()), start,
-        name, storage, workers, executor, ray_address, seed, out, force, time_limit, group_by, against, synth,
-        target_sounds,
+        name, storage, workers, executor, ray_address, gpu_share, task_timeout, seed, out, force, time_limit,
+        group_by, against, synth, target_sounds, log, artifacts,
     )  # fmt: skip
     with RunConsole(quiet=as_json, verbose=verbose) as console:
         result = Run(options, console).go()
@@ -161,23 +184,81 @@ def render(
     out: Annotated[Path, typer.Option(help="Folder to write to.")],
     first: Annotated[int, typer.Option(help="Index of the first sound; with the default nebula, in synth1B1.")] = 0,
     kind: Annotated[str, typer.Option("--format", help="wav or flac.")] = "wav",
+    parameters_only: Annotated[
+        bool, typer.Option("--parameters-only", help="No audio: parameters.parquet and parameters.npz.")
+    ] = False,
     sample_rate: Annotated[int, typer.Option(help="Hz.")] = 44100,
     seconds: Annotated[float, typer.Option(help="Length of each sound.")] = 4.0,
     synth: Annotated[str, typer.Option(help="The synth's architecture.")] = "voice",
 ) -> None:
-    """Write sounds of a nebula as audio files, with their parameters in parameters.npz.
+    """Write sounds of a nebula as audio files, with their parameters in parameters.parquet.
 
     The same indices give the same sounds. Files that are there already are kept, so an interrupted call is finished by
     the same call.
     """
     from nebula_tune.console import counting
-    from nebula_tune.corpus.writer import BATCH, write_sounds
-    from nebula_tune.nebula import Nebula
+    from nebula_tune.corpus.writer import BATCH, write_parameters, write_sounds
     from nebula_tune.synth import architecture
 
-    player = architecture(synth)(Nebula.load(nebula), BATCH, sample_rate, seconds)
+    player = architecture(synth)(nebula, BATCH, sample_rate, seconds)
+    if parameters_only:
+        write_parameters(player, first, count, out, archive=True)
+        return
     with counting("rendering") as progress:
         write_sounds(player, first, count, out, kind, progress)
+
+
+@app.command()
+def embeddings(
+    fetch: Annotated[str | None, typer.Option(help="Fetch the weights of this embedding into the cache.")] = None,
+    cost: Annotated[bool, typer.Option("--cost", help="Also measure seconds a sound on this machine.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Embeddings there are: size, rate, licence, whether they are ready; or fetch the weights of one."""
+    from nebula_tune.console import print_embeddings
+    from nebula_tune.embedding import catalogue, make_embedding
+
+    if fetch is not None:
+        path = catalogue.fetch(fetch)
+        print(f"{fetch}: {path or 'needs no weights'}")
+        return
+    found = []
+    for entry in catalogue.entries():
+        seconds = catalogue.seconds_a_sound(make_embedding(entry.name)) if cost and entry.ready else None
+        found.append(asdict(entry) | ({"seconds_a_sound": seconds} if cost else {}))
+    if as_json:
+        print(json.dumps(found, indent=1))
+    else:
+        print_embeddings(found)
+
+
+@app.command()
+def dashboard(
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8080,
+    host: Annotated[str, typer.Option(help="Address to listen on. It has no login: think before you open it.")] = (
+        "127.0.0.1"
+    ),
+    storage: Storage = DEFAULT_URL,
+    artifacts: Artifacts = None,
+) -> None:
+    """Show the studies of a database, with their sounds, in a browser: Optuna's dashboard."""
+    from nebula_tune.study.dashboard import serve
+
+    serve(_open(storage), host, port, artifacts, lambda text: print(text, file=sys.stderr, flush=True))
+
+
+@app.command()
+def copy(
+    name: Annotated[str, typer.Argument(help="A study.")],
+    to: Annotated[str, typer.Option(help="The other database: any SQLite or PostgreSQL URL.")],
+    storage: Storage = DEFAULT_URL,
+) -> None:
+    """Copy a study with all its trials to another database, from SQLite to PostgreSQL or back, to go on there."""
+    from nebula_tune.study.ledger import Ledger
+    from nebula_tune.study.transfer import copy_study
+
+    count = copy_study(_open(storage), Ledger(to), name)
+    print(f"{name}: {count} trials copied")
 
 
 @app.command()
@@ -185,25 +266,29 @@ def delete(
     name: Annotated[str, typer.Argument(help="A study.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     storage: Storage = DEFAULT_URL,
+    artifacts: Artifacts = None,
 ) -> None:
-    """Remove a study and its trials from the database. Exported nebulae stay."""
+    """Remove a study, its trials and its sounds for the dashboard. Exported nebulae stay."""
+    from nebula_tune.study.gallery import default_artifacts, remove_artifacts
+
     ledger = _open(storage)
     ledger.record(name)
     if yes or typer.confirm(f"Remove study {name} and all its trials?", err=True):
+        remove_artifacts(ledger, name, Path(artifacts) if artifacts else default_artifacts(ledger.url))
         ledger.delete(name)
 
 
 @app.command()
 def cache(
-    clear: Annotated[bool, typer.Option("--clear", help="Remove it.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Remove embedded sounds.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Size of the cache of embedded sounds and weights; with --clear, remove it."""
+    """Size of the cache of embedded sounds and fetched weights; with --clear, remove the sounds."""
     from nebula_tune.corpus.cache import cache_folder, cache_size, clear_cache
 
     files, size = cache_size()
     print(f"{cache_folder()}: {files} files, {size / 1e6:.1f} MB")
-    if clear and (yes or typer.confirm("Remove all of it?", err=True)):
+    if clear and (yes or typer.confirm("Remove all embedded sounds?", err=True)):
         clear_cache()
 
 

@@ -70,6 +70,15 @@ class RunConsole:
             self._loading = self._bar.add_task("target", total=total, best="", rate="")
         self._bar.update(self._loading, completed=done, visible=done < total)
 
+    def skipped(self, files: Sequence[Mapping[str, str]]) -> None:
+        """Files of the target that are not used: the first few, or all of them."""
+        self.note(f"{len(files)} files of the target were skipped:")
+        shown = files if self._verbose else files[:FIRST_FEW]
+        for one in shown:
+            self.note(f"  {one['name']}: {one['reason']}")
+        if len(shown) < len(files):
+            self.note(f"  … and {len(files) - len(shown)} more (-v lists all)")
+
     def phase(self, name: str, done: int, total: int) -> None:
         """A phase begins."""
         if self._task is not None:
@@ -93,22 +102,11 @@ class RunConsole:
     def finish(self, report: Mapping[str, Any]) -> None:
         """The score card, and where the nebula is."""
         self._bar.stop()
-        skipped = (report["target"] or {}).get("skipped", [])
-        if skipped:
-            self._skipped(skipped)
         if report["heldout"]:
             self._score_card(report)
         if report.get("spread"):
             self._spread(report["spread"])
         self._out.print(f"nebula: {report['nebula']}", markup=False, soft_wrap=True)
-
-    def _skipped(self, skipped: Sequence[Mapping[str, str]]) -> None:
-        self.note(f"{len(skipped)} files of the target were skipped:")
-        shown = skipped if self._verbose else skipped[:FIRST_FEW]
-        for one in shown:
-            self.note(f"  {one['name']}: {one['reason']}")
-        if len(shown) < len(skipped):
-            self.note(f"  … and {len(skipped) - len(shown)} more (-v lists all)")
 
     def _score_card(self, report: Mapping[str, Any]) -> None:
         rows: Mapping[str, Mapping[str, Any]] = report["heldout"]
@@ -138,6 +136,30 @@ class RunConsole:
             percents = ["-" if share is None else f"{100 * share:.1f} %" for share in shares]
             table.add_row(name, f"{row['value']:.1f}", f"{low:.1f} … {high:.1f}", *percents)
         self._out.print(table)
+
+
+def print_embeddings(embeddings: Sequence[Mapping[str, Any]]) -> None:
+    """Embeddings as a table, and what makes the others ready."""
+    console = Console(highlight=False)
+    table = Table(box=None)
+    columns = ["embedding", "dimensions", "Hz", "seconds", "weights", "ready"]
+    timed = any("seconds_a_sound" in one for one in embeddings)
+    for column in columns + (["seconds a sound"] if timed else []):
+        table.add_column(column, justify="right" if column in columns[1:4] else "left")
+    for one in embeddings:
+        cost = one.get("seconds_a_sound")
+        row = [
+            one["name"],
+            str(one["dimensions"]),
+            str(one["sample_rate"]),
+            str(one["seconds"]),
+            one["licence"].partition(" (")[0],
+        ]
+        row += ["yes" if one["ready"] else "no"] + ([f"{cost:.4f}" if cost else "-"] if timed else [])
+        table.add_row(*row)
+    console.print(table)
+    if not all(one["ready"] for one in embeddings):
+        console.print("to make one ready: nebula-tune embeddings --fetch NAME; licences in full: --json", markup=False)
 
 
 def print_study(study: Mapping[str, Any]) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,7 +26,10 @@ from nebula_tune.study import DEFAULT_URL
 from nebula_tune.study.coordinator import Coordinator, Observer
 from nebula_tune.study.database import shown
 from nebula_tune.study.executor import Executor
+from nebula_tune.study.executors import Where
+from nebula_tune.study.gallery import Gallery, default_artifacts
 from nebula_tune.study.indices import Purpose, first_index
+from nebula_tune.study.journal import default_log, journal
 from nebula_tune.study.lease import Lease
 from nebula_tune.study.ledger import Ledger
 from nebula_tune.study.plan import Plan, choose_study, differences, override
@@ -34,6 +38,7 @@ from nebula_tune.synth import architecture
 from nebula_tune.trial import Point
 
 FEW_SOUNDS = 64
+log = logging.getLogger(__name__)
 RESERVED = ("default", "drum", "white-noise")
 
 
@@ -56,6 +61,8 @@ class Options:
     workers: int | None = None
     executor: str = "ray"
     ray_address: str | None = None
+    gpu_share: float = 1.0
+    task_timeout: float | None = None
     seed: int = 0
     out: str | None = None
     force: bool = False
@@ -64,6 +71,8 @@ class Options:
     against: str | None = None
     synth: str = "voice"
     target_sounds: int = SYNTHETIC_SOUNDS
+    log: str | None = None
+    artifacts: str | None = None
 
 
 class Reporter(Observer, Protocol):
@@ -74,6 +83,9 @@ class Reporter(Observer, Protocol):
 
     def loading(self, done: int, total: int) -> None:
         """So many of the target's sounds are embedded."""
+
+    def skipped(self, files: Sequence[Mapping[str, str]]) -> None:
+        """Files of the target (name, reason) that are not used."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +117,9 @@ class Silent:
     def loading(self, done: int, total: int) -> None:
         """Nothing."""
 
+    def skipped(self, files: Sequence[Mapping[str, str]]) -> None:
+        """Nothing."""
+
     def phase(self, name: str, done: int, total: int) -> None:
         """Nothing."""
 
@@ -130,6 +145,9 @@ class Run:
     def __init__(self, options: Options, reporter: Reporter) -> None:
         self.options, self.reporter = options, reporter
         _check(options)
+        self.where = Where(
+            options.executor, options.workers, options.ray_address, options.gpu_share, options.task_timeout
+        )
         settings, why = choose_study(options.study, _ready)
         if why:
             reporter.note(why)
@@ -145,7 +163,7 @@ class Run:
         self.plan = Plan(
             settings,
             options.synth,
-            architecture(options.synth).panel.complete(Nebula.load(options.start)),
+            architecture(options.synth).resolve(options.start),
             tuple(options.tune),
             tuple(options.freeze),
             options.seed,
@@ -172,14 +190,18 @@ class Run:
         stored = ledger.begin(self.name, self.plan.resolved(), origin)
         if json.loads(stored["origin"])["versions"] != origin["versions"]:
             self.reporter.note("this study began under other versions or another device; the last bits may differ")
-        with Lease(ledger, self.name, self.reporter.note) as lease:
+        path = Path(self.options.log) if self.options.log else default_log(ledger.url)
+        with journal(path, self.name, self.reporter.note), Lease(ledger, self.name, self.reporter.note) as lease:
             ledger.update(self.name, state="running", last_error="")
+            log.info("run begins", extra={"fields": {"versions": origin["versions"], "where": asdict(self.where)}})
             try:
                 return self._work(ledger, lease, stored, target, origin)
             except (KeyboardInterrupt, StopRequested):
+                log.info("run interrupted")
                 ledger.update(self.name, state="interrupted")
                 raise
             except NebulaTuneError as error:
+                log.info("run failed", extra={"fields": {"error": str(error)}})
                 ledger.update(self.name, state="failed", last_error=str(error))
                 raise
 
@@ -193,12 +215,17 @@ class Run:
     ) -> Result:
         began = time.monotonic()
         deadline = began + 60 * self.options.time_limit if self.options.time_limit is not None else None
-        with _make_executor(self._scorer_spec(target), self.options) as executor:
+        artifacts = Path(self.options.artifacts) if self.options.artifacts else default_artifacts(ledger.url)
+        gallery = Gallery(ledger, self.name, self.plan, self.source, artifacts)
+        with self.where.make(self._scorer_spec(target), self.reporter.note) as executor, gallery:
             try:
                 self._foretell(executor, ledger)
-                coordinator = Coordinator(self.plan, ledger, self.name, executor, lease, self.reporter, deadline)
+                coordinator = Coordinator(
+                    self.plan, ledger, self.name, executor, lease, self.reporter, deadline, gallery
+                )
                 point = coordinator.run()
                 report = self._judge(executor, point, target)
+                gallery.judged(report["heldout"])
             finally:
                 ledger.update(self.name, seconds=stored["seconds"] + time.monotonic() - began)
         seconds = stored["seconds"] + time.monotonic() - began
@@ -214,12 +241,15 @@ class Run:
         }
         self._export(nebula, report, stored["identity"], origin)
         ledger.update(self.name, state="finished", phase="", result=json.dumps(report | {"entries": nebula.entries()}))
+        log.info("run finished", extra={"fields": {"seconds": report["seconds"], "trials": report["trials"]}})
         return Result(nebula, report)
 
     def _load_target(self) -> SplitTarget | None:
         if self.source is None:
             return None
         target = SplitTarget.load(self.source, self.plan, self.embedding, self.reporter.loading)
+        if target.described["skipped"]:
+            self.reporter.skipped(target.described["skipped"])
         usable = target.described["usable"]
         if usable < FEW_SOUNDS:
             self.reporter.note(
@@ -294,12 +324,8 @@ class Run:
 
 
 def _check(options: Options) -> None:
-    if options.executor not in ("ray", "inline"):
-        raise SettingsError(f"--executor {options.executor!r}: it is ray or inline")
     if options.group_by not in list(GroupBy):
         raise SettingsError(f"--group-by {options.group_by!r}: it is auto, folder or file")
-    if options.workers is not None and options.workers < 1:
-        raise SettingsError(f"--workers {options.workers}: at least 1")
     if options.time_limit is not None and options.time_limit <= 0:
         raise SettingsError(f"--time-limit {options.time_limit}: minutes above 0")
     if not 0 <= options.seed < 2**31:
@@ -339,22 +365,6 @@ def _versions(device: str) -> dict[str, str]:
     import torch
 
     return {"nebula_tune": __version__, "torch": torch.__version__, "numpy": np.__version__, "device": device}
-
-
-def _make_executor(spec: ScorerSpec, options: Options) -> Executor:
-    if options.executor == "inline":
-        from nebula_tune.study.inline import InlineExecutor
-
-        return InlineExecutor(spec)
-    from nebula_tune.study.ray_executor import RayExecutor
-
-    return RayExecutor(spec, options.workers or _default_workers(), options.ray_address)
-
-
-def _default_workers() -> int:
-    import torch
-
-    return max(1, torch.cuda.device_count())
 
 
 def _refuse_differences(name: str, what: str, stored: Any, now: Any) -> None:

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
+from pyarrow import parquet
 
 from nebula_tune import cli
 from nebula_tune.nebula import Nebula
-from nebula_tune.synth import Voice
+from nebula_tune.synth import FM, Voice
 from tests.study.tiny import STUDY, make_target
 
 
@@ -138,10 +138,47 @@ def test_render_writes_sounds_and_their_parameters(call, tmp_path: Path) -> None
     expected = voice.render(voice.draw(42, 1), 42)[0].numpy()
     assert rate == 44100
     np.testing.assert_allclose(audio, expected, atol=2**-15)
-    kept = np.load(tmp_path / "out/parameters.npz")
-    assert kept["raw"].shape == kept["human"].shape == (3, 78)
-    assert kept["index"].tolist() == [40, 41, 42]
-    torch.testing.assert_close(torch.from_numpy(kept["raw"][2]), voice.draw(42, 1)[0])
+    kept = parquet.read_table(tmp_path / "out/parameters.parquet")
+    names = voice.parameter_names
+    assert kept.column_names == ["index", *(f"raw.{n}" for n in names), *(f"human.{n}" for n in names), "is_train"]
+    assert kept["index"].to_pylist() == [40, 41, 42] and kept["is_train"].to_pylist() == [True] * 3
+    raw = voice.draw(42, 1)
+    assert [kept[f"raw.{n}"][2].as_py() for n in names] == raw[0].tolist()
+    assert [kept[f"human.{n}"][2].as_py() for n in names] == voice.to_human(raw)[0].tolist()
+
+
+def test_another_synth_is_tuned_from_its_own_default(call, tiny: list[str]) -> None:
+    report = json.loads(call(*tiny, "--synth", "fm", "--json").out)
+    assert list(report["heldout"]) == ["start", "tuned", "floor"]
+    tuned = Nebula.load("nebulae/sounds.json")
+    assert set(tuned.curves) == set(FM.panel.names)
+    assert call("render", "nebulae/sounds.json", "--synth", "fm", "--count", "2", "--out", "out").code == 0
+    assert call("render", "default", "--synth", "fm", "--count", "2", "--out", "out").code == 0
+    assert "does not have" in call("render", "drum", "--synth", "fm", "--count", "2", "--out", "out").line
+
+
+def test_an_interrupted_render_is_finished_by_the_same_call(call, tmp_path: Path) -> None:
+    command = ["render", "drum", "--count", "5", "--out", "out", "--format", "flac", "--seconds", "0.2"]
+    assert call(*command).code == 0
+    before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in (tmp_path / "out").glob("*.flac")}
+    (tmp_path / "out/0000000002.flac").unlink()
+    (tmp_path / "out/parameters.parquet").unlink()
+    assert call(*command).code == 0
+    after = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in (tmp_path / "out").glob("*.flac")}
+    assert {p: content for p, (content, _) in before.items()} == {p: content for p, (content, _) in after.items()}
+    assert [p.name for p in after if after[p][1] != before[p][1]] == ["0000000002.flac"]
+    assert (tmp_path / "out/parameters.parquet").exists()
+
+
+def test_parameters_only_writes_tables_and_no_audio(call, tmp_path: Path) -> None:
+    assert call("render", "drum", "--count", "300", "--first", "9100", "--out", "out", "--parameters-only").code == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["parameters.npz", "parameters.parquet"]
+    arrays, table = np.load(tmp_path / "out/parameters.npz"), parquet.read_table(tmp_path / "out/parameters.parquet")
+    assert arrays["raw"].shape == arrays["human"].shape == (300, 78)
+    assert tuple(arrays["names"]) == Voice.panel.names
+    np.testing.assert_array_equal(arrays["is_train"], np.arange(9100, 9400) < 9216)
+    np.testing.assert_array_equal(arrays["is_train"], table["is_train"].to_numpy())
+    np.testing.assert_array_equal(arrays["raw"][:, 5], table[f"raw.{Voice.panel.names[5]}"].to_numpy())
 
 
 def _silent(folder: Path) -> None:
@@ -205,13 +242,25 @@ def test_bad_input_gets_one_clear_line(arguments: list[str], code: int, message:
     assert outcome.out == ""
 
 
+def test_embeddings_are_listed_with_their_licence_and_readiness(call) -> None:
+    listed = {one["name"]: one for one in json.loads(call("embeddings", "--json").out)}
+    assert listed["logmel"]["ready"] and listed["logmel"]["dimensions"] == 480
+    openl3 = listed["openl3-music-mel256-512"]
+    assert "CC BY 4.0" in openl3["licence"] and openl3["dimensions"] == 36 * 512 and openl3["sample_rate"] == 48000
+    assert not openl3["ready"] and "--fetch openl3-music-mel256-512" in openl3["remedy"]
+    assert "logmel: needs no weights" in call("embeddings", "--fetch", "logmel").out
+    assert "no embedding 'nope'" in call("embeddings", "--fetch", "nope").line
+
+
 def test_skipped_files_are_counted_and_named(call, tiny: list[str], tmp_path: Path) -> None:
     sounds = tmp_path / "sounds"
     (sounds / "broken.wav").write_bytes(b"RIFF nothing")
     soundfile.write(sounds / "silent.flac", np.zeros(4000), 8000)
     soundfile.write(sounds / "nan.wav", np.full(4000, np.nan, dtype=np.float32), 8000, subtype="FLOAT")
     (sounds / "copy.wav").write_bytes((sounds / "00.wav").read_bytes())
-    report = json.loads(call(*tiny, "--json").out)
+    done = call(*tiny, "--json")
+    assert "4 files of the target were skipped:" in done.err and "broken.wav: unreadable" in done.err
+    report = json.loads(done.out)
     assert {s["name"]: s["reason"].split(":")[0] for s in report["target"]["skipped"]} == {
         "broken.wav": "unreadable",
         "silent.flac": "silent",

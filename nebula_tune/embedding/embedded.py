@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -96,11 +97,22 @@ def embed_source(
     ``first_index`` and ``sounds`` say which of a nebula's sounds (or of white noise) are meant.
     """
     cache = VectorCache({"embedding": embedding.settings, "prepare": style})
-    if source.folder is not None:
-        return _embed_folder(source.folder, embedding, style, cache, progress)
-    return _embed_synthetic(
-        source.nebula, embedding, style, cache, synth, range(first_index, first_index + sounds), progress
-    )
+    with one_thread():
+        if source.folder is not None:
+            return _embed_folder(source.folder, embedding, style, cache, progress)
+        indices = range(first_index, first_index + sounds)
+        return _embed_synthetic(source.nebula, embedding, style, cache, synth, indices, progress)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread an operation: so the number of cores changes no bit, and files are embedded beside each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _embed_folder(

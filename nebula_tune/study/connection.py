@@ -54,7 +54,7 @@ class Database:
                 except Exception as error:
                     waited = time.monotonic() - began
                     if not patient or self._given_up or not is_lost(error) or waited > PATIENCE:
-                        self._given_up = self._given_up or patient
+                        self._given_up |= patient and isinstance(error, sa.exc.SQLAlchemyError)
                         raise
                     if not again:
                         log.warning("lost database %s; trying again for %.0f s", shown(self.url), PATIENCE)

@@ -6,6 +6,7 @@ instead of being scored. So a study that was killed ends as one that was not.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,11 +18,14 @@ from nebula_tune.errors import ScoringError, StopRequested, StudyError
 from nebula_tune.scoring import Request
 from nebula_tune.search import Candidate
 from nebula_tune.study.executor import Executor, Failure
+from nebula_tune.study.gallery import Gallery
 from nebula_tune.study.indices import Purpose, first_index
 from nebula_tune.study.lease import Lease
 from nebula_tune.study.ledger import Key, Ledger, TrialWriter
 from nebula_tune.study.plan import Plan
 from nebula_tune.trial import Point, Score
+
+log = logging.getLogger(__name__)
 
 
 class Observer(Protocol):
@@ -48,6 +52,7 @@ class Coordinator:
     lease: Lease
     observer: Observer
     deadline: float | None = None
+    gallery: Gallery | None = None
     failed: int = 0
     _pending: list[tuple[Key, str, Point, int, Score | Failure]] = field(default_factory=list)
 
@@ -78,6 +83,7 @@ class Coordinator:
             known = sum(key[0] == number for key in self._known)
             self.observer.phase(phase.sampler, known, phase.trials)
             self.ledger.update(self.name, phase=phase.sampler)
+            log.info("phase", extra={"fields": {"phase": phase.sampler, "done": known, "total": phase.trials}})
             sampler = self.plan.sampler(number, self.space, start)
             generation = 0
             while candidates := sampler.ask():
@@ -107,7 +113,7 @@ class Coordinator:
             request = requests[key]
             self._pending.append((key, sampler, request.point, request.first_index, outcome))
             scores[key] = None if isinstance(outcome, Failure) else outcome
-            self._count(outcome)
+            self._count(key, outcome)
             self.observer.scored(1, self.best)
             if len(scores) < len(candidates):
                 self._flush()
@@ -125,8 +131,10 @@ class Coordinator:
         """The best value of a trial with decided flags, in the generations told so far."""
         return min(self._scored)[0] if self._scored else None
 
-    def _count(self, outcome: Score | Failure) -> None:
+    def _count(self, key: Key, outcome: Score | Failure) -> None:
         self._session += 1
+        told = {"error": outcome.message} if isinstance(outcome, Failure) else {"value": outcome.value}
+        log.info("trial", extra={"fields": {"key": key, **told, "workers": self.executor.workers}})
         if isinstance(outcome, Failure):
             self.failed += 1
             self.ledger.update(self.name, last_error=outcome.message)
@@ -144,8 +152,11 @@ class Coordinator:
     def _flush(self) -> None:
         """Write what is scored and not yet written."""
         while self._pending:
-            self._writer.write(*self._pending[0])
+            key, sampler, point, _, outcome = self._pending[0]
+            row = self._writer.write(*self._pending[0])
             self._pending.pop(0)
+            if self.gallery is not None and isinstance(outcome, Score):
+                self.gallery.written(row, key, sampler, point, outcome)
         if self._session:
             elapsed = time.monotonic() - self._began
             self.ledger.update(self.name, rate=self._session / elapsed, workers=self.executor.workers)

@@ -21,10 +21,15 @@ from nebula_tune.trial import Score
 
 TRIES = 3
 LOST_WORKERS = 100  # of one task, before it is given up
+HUNG = 20  # a worker that hung counts as so many: the task itself may be why
 
 
 class WorkerLostError(Exception):
-    """The worker of a task died; nothing is known against the task."""
+    """The worker of a task died (nothing is known against the task), or hung on it."""
+
+    def __init__(self, message: str, hung: bool = False) -> None:
+        super().__init__(message)
+        self.weight = HUNG if hung else 1
 
 
 @dataclass
@@ -132,7 +137,7 @@ class Executor(ABC):
         if job.result is not None:
             return  # the job has failed meanwhile
         if isinstance(outcome, WorkerLostError) and task.lost < LOST_WORKERS:
-            self._waiting.appendleft(Task(job, task.chunk, task.failures, task.lost + 1))
+            self._waiting.appendleft(Task(job, task.chunk, task.failures, task.lost + outcome.weight))
         elif isinstance(outcome, BaseException):
             self._ease(outcome)
             if task.failures + 1 < TRIES:

@@ -198,8 +198,8 @@ class TrialWriter:
             for _, parameter, distribution in [*self._curves, *self._flags]
         }
 
-    def write(self, key: Key, sampler: str, point: Point, first_index: int, outcome: Score | Failure) -> None:
-        """Keep a trial: COMPLETE with its score, or FAIL with its error."""
+    def write(self, key: Key, sampler: str, point: Point, first_index: int, outcome: Score | Failure) -> int:
+        """Keep a trial: COMPLETE with its score, or FAIL with its error. Returns its row in Optuna's table."""
         from optuna.trial import TrialState
 
         failed = isinstance(outcome, Failure)
@@ -217,10 +217,10 @@ class TrialWriter:
             "datetime_complete": now,
         }
 
-        def insert(connection: sa.Connection, again: bool) -> None:
+        def insert(connection: sa.Connection, again: bool) -> int:
             self._ledger.check_lease(connection, self._name)
-            if again and self._is_there(connection, key):
-                return
+            if again and (there := self._row_of(connection, key)) is not None:
+                return there
             last = sa.select(sa.func.max(self._trials.c.number)).where(self._trials.c.study_id == self._study)
             number = connection.execute(last).scalar()
             numbered = row | {"number": 0 if number is None else number + 1}
@@ -241,16 +241,19 @@ class TrialWriter:
                 [trial | {"key": name, "value_json": json.dumps(value)} for name, value in attributes.items()],
             )
 
-        self._ledger.database.run(insert)
+            return int(inserted[0])
 
-    def _is_there(self, connection: sa.Connection, key: Key) -> bool:
-        """Whether a trial of that key is written."""
+        return self._ledger.database.run(insert)
+
+    def _row_of(self, connection: sa.Connection, key: Key) -> int | None:
+        """The row of the trial of that key, where it is written."""
         table = self._trials.join(self._attributes, self._trials.c.trial_id == self._attributes.c.trial_id)
         query = sa.select(self._trials.c.trial_id).select_from(table)
         query = query.where(self._trials.c.study_id == self._study, self._attributes.c.key == "key")
-        return (
-            connection.execute(query.where(self._attributes.c.value_json == json.dumps(list(key)))).first() is not None
-        )
+        row: int | None = connection.execute(
+            query.where(self._attributes.c.value_json == json.dumps(list(key)))
+        ).scalar()
+        return row
 
 
 def _score_attributes(sampler: str, score: Score) -> dict[str, Any]:

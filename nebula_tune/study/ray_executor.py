@@ -1,105 +1,146 @@
-"""The executor on Ray: actors that each own a synth, an embedding and the target's vectors."""
+"""The executor on Ray: this machine's cores and GPUs, or a cluster's."""
 
 from __future__ import annotations
 
 import logging
 import os
+import socket
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Hashable
+from collections import deque
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from nebula_tune.errors import ScoringError
 from nebula_tune.scoring import ScorerSpec
 from nebula_tune.study.executor import Executor, Task, WorkerLostError
+from nebula_tune.study.ray_pool import Pool, Worker, last_line
+
+TASK_TIMEOUT = 60.0  # seconds every task is given
+FIRST_TIMEOUT = 900.0  # and the very first ones: they compile, and load weights
+SLOW = 10  # times the longest of the last tasks: then a worker hangs
+REMEMBERED = 200  # tasks
+
+log = logging.getLogger(__name__)
 
 
 class RayExecutor(Executor):
-    """Deals tasks to the least busy of ``workers`` actors, each with some threads.
+    """Deals tasks to the least busy of some actors, each with some threads.
 
-    Ray is started on this machine unless ``address`` names a cluster to join. A dead actor is restarted by Ray, and
-    its tasks are issued again.
+    Ray is started on this machine unless ``address`` names a cluster to join. A dead actor is restarted by Ray or
+    replaced, one that hangs is killed, and their tasks are issued again. On a cluster, workers may join and leave.
     """
 
-    def __init__(self, spec: ScorerSpec, workers: int, address: str | None = None) -> None:
+    def __init__(
+        self,
+        spec: ScorerSpec,
+        workers: int | None,
+        address: str | None = None,
+        gpu_share: float = 1.0,
+        task_timeout: float | None = None,
+        note: Callable[[str], None] = log.warning,
+    ) -> None:
         try:
             import ray
         except ImportError as error:
             raise ScoringError("Ray is not installed; pip install ray, or use --executor inline") from error
         self._ray = ray
-        cores = len(os.sched_getaffinity(0))
-        _start(address, max(cores, workers))
-        threads = spec.concurrency(max(1, cores // workers))
-        super().__init__(threads * workers, spec.chunk)
-
-        remote: Any = ray.remote(_Worker).options(
-            max_restarts=-1,
-            max_task_retries=0,
-            max_concurrency=threads,
-            num_cpus=1,
-            num_gpus=1 if spec.device.startswith("cuda") else 0,
-        )
-        self._actors: list[Any] = [remote.remote(spec) for _ in range(workers)]
-        self._owner: dict[Any, int] = {}
+        _start(address, max(len(os.sched_getaffinity(0)), workers or 1))
+        self._timeout = task_timeout
+        self._eased = 1.0
+        self._owner: dict[Any, tuple[Worker, float]] = {}
+        self._seconds: deque[float] = deque(maxlen=REMEMBERED)
         try:
-            ray.get([actor.ready.remote() for actor in self._actors])
+            self._pool = Pool(spec, workers, address is not None, gpu_share, note)
+            super().__init__(1, self._pool.spec.chunk)
+            self._pool.start()
         except ray.exceptions.RayError as error:
-            self.close()
-            raise ScoringError(f"Ray's workers did not start: {_last_line(error)}") from error
+            ray.shutdown()
+            raise ScoringError(f"Ray's workers did not start: {last_line(error)}") from error
+        except BaseException:
+            ray.shutdown()
+            raise
+        self._resize()
 
     @property
     def workers(self) -> int:
-        return len(self._actors)
+        return len(self._pool.up)
+
+    def _resize(self) -> None:
+        """As many tasks under way as the workers have threads, and as many again queued behind them."""
+        self.slots = int(2 * self._pool.threads * self.workers * self._eased) or min(1, self.workers)
+
+    def _ease(self, error: BaseException) -> None:
+        if "OutOfMemory" in type(error).__name__ or isinstance(error, MemoryError):
+            self._eased /= 2
+            self._resize()
 
     def _launch(self, task: Task) -> Hashable:
-        load = Counter(self._owner.values())
-        number = min(range(len(self._actors)), key=lambda k: load[k])
+        worker = min(self._pool.up, key=lambda w: len(w.tasks))
         chunks = task.job.chunks if task.chunk is None else []
-        reference = self._actors[number].run.remote(task.job.request, task.chunk, chunks)
-        self._owner[reference] = number
+        reference = worker.actor.run.remote(task.job.request, task.chunk, chunks)
+        worker.tasks.add(reference)
+        self._owner[reference] = worker, time.monotonic()
         handle: Hashable = reference
         return handle
 
     def _poll(self, seconds: float) -> list[tuple[Hashable, Any]]:
-        done, _ = self._ray.wait(list(self._running), num_returns=1, timeout=seconds)
-        return [(reference, self._outcome(reference)) for reference in done]
+        references = list(self._running)
+        if references:
+            done, _ = self._ray.wait(references, num_returns=1, timeout=seconds)
+            if done:
+                done, _ = self._ray.wait(references, num_returns=len(references), timeout=0)
+        else:
+            self._pool.settle(seconds)
+            done = []
+        outcomes: list[tuple[Hashable, Any]] = [(reference, self._outcome(reference)) for reference in done]
+        outcomes += self._give_up_hung()
+        self._pool.settle(0)
+        self._pool.look()
+        self._resize()
+        return outcomes
 
     def _outcome(self, reference: Any) -> Any:
-        self._owner.pop(reference)
+        worker, began = self._owner.pop(reference)
+        worker.tasks.discard(reference)
         exceptions = self._ray.exceptions
         try:
-            return self._ray.get(reference)
+            result = self._ray.get(reference)
         except (exceptions.RayActorError, exceptions.ObjectLostError, exceptions.WorkerCrashedError) as error:
-            time.sleep(0.2)  # an actor that is coming back refuses calls at once
-            return WorkerLostError(_last_line(error))
+            self._pool.lost(worker)
+            return WorkerLostError(last_line(error))
         except exceptions.RayTaskError as error:
             return error.cause if isinstance(error.cause, Exception) else error
         except exceptions.RayError as error:
             return error
+        self._seconds.append(time.monotonic() - began)
+        return result
+
+    @property
+    def patience(self) -> float:
+        """Seconds after which a task's worker is taken to hang."""
+        floor = self._timeout or TASK_TIMEOUT
+        if not self._seconds:
+            return self._timeout or FIRST_TIMEOUT
+        return max(floor, SLOW * max(self._seconds))
+
+    def _give_up_hung(self) -> list[tuple[Hashable, Any]]:
+        """Kill workers with a task that takes far too long; all they had is lost."""
+        oldest = time.monotonic() - self.patience
+        hung = {worker for worker, began in self._owner.values() if began < oldest}
+        outcomes: list[tuple[Hashable, Any]] = []
+        for worker in hung:
+            log.warning("a worker hangs (no answer for %.0f s); its tasks are issued again", self.patience)
+            for reference in worker.tasks:
+                _, began = self._owner.pop(reference)
+                outcomes.append((reference, WorkerLostError("it hung", hung=began < oldest)))
+            worker.tasks.clear()
+            self._pool.restart(worker)
+        return outcomes
 
     def close(self) -> None:
-        for actor in self._actors:
-            self._ray.kill(actor)
+        self._pool.close()
         self._ray.shutdown()
-
-
-class _Worker:
-    """What one actor does."""
-
-    def __init__(self, spec: ScorerSpec) -> None:
-        import torch
-
-        torch.set_num_threads(1)  # as in the inline executor
-        self._scorer = spec.build()
-
-    def ready(self) -> bool:
-        """Answers once the scorer is built."""
-        return True
-
-    def run(self, request: Any, chunk: int | None, chunks: Any) -> Any:
-        """One task."""
-        return self._scorer.run(request, chunk, chunks)
 
 
 def _start(address: str | None, cpus: int) -> None:
@@ -109,6 +150,7 @@ def _start(address: str | None, cpus: int) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         if address:
+            _knock(address)
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
         else:
             ray.init(
@@ -121,9 +163,11 @@ def _start(address: str | None, cpus: int) -> None:
             )
     except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
         where = f"join the Ray cluster at {address}" if address else "start Ray"
-        raise ScoringError(f"cannot {where}: {_last_line(error)}; --executor inline needs no Ray") from error
+        raise ScoringError(f"cannot {where}: {last_line(error)}; --executor inline needs no Ray") from error
 
 
-def _last_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[-1].strip() if lines else type(error).__name__
+def _knock(address: str) -> None:
+    """Raises OSError at once where nobody listens, which Ray would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()

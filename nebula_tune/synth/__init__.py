@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from nebula_tune.errors import SettingsError
 from nebula_tune.synth.architecture import Synth
+from nebula_tune.synth.fm import FM
 from nebula_tune.synth.voice import Voice
 
-ARCHITECTURES: dict[str, type[Synth]] = {"voice": Voice}
+ARCHITECTURES: dict[str, type[Synth]] = {"voice": Voice, "fm": FM}
 
 
 def architecture(name: str) -> type[Synth]:
@@ -16,4 +17,4 @@ def architecture(name: str) -> type[Synth]:
     return ARCHITECTURES[name]
 
 
-__all__ = ["ARCHITECTURES", "Synth", "Voice", "architecture"]
+__all__ = ["ARCHITECTURES", "FM", "Synth", "Voice", "architecture"]

@@ -6,12 +6,13 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from nebula_tune.errors import UserInputError
 from nebula_tune.nebula import Nebula
-from nebula_tune.synth import synth1b1
+from nebula_tune.synth import fast_gpu, synth1b1
 from nebula_tune.synth.backends import BACKENDS, Renderer
 from nebula_tune.synth.noise import ROWS, noise_rows
 from nebula_tune.synth.parameters import Controls, Panel
@@ -21,7 +22,8 @@ class Synth(ABC):
     """A synth architecture under one nebula. Subclasses give a ``panel`` and a patch (:meth:`play`).
 
     Args:
-        nebula: a Nebula, a file, or a shipped nebula's name. What it does not list is as in the default nebula.
+        nebula: a Nebula, a file, or a shipped nebula's name; "default" is the architecture's own. What it does not
+            list is as in that.
         batch_size: sounds a batch.
         sample_rate: Hz of the audio. Control signals run at 441 Hz whatever it is.
         seconds: length of each sound.
@@ -53,8 +55,7 @@ class Synth(ABC):
                 f"a synth needs batch_size >= 1, sample_rate >= 1000 and 0 < seconds <= 3600, "
                 f"not {batch_size}, {sample_rate}, {seconds}"
             )
-        loaded = nebula if isinstance(nebula, Nebula) else Nebula.load(nebula)
-        self.nebula = self.panel.complete(loaded)
+        self.nebula = self.resolve(nebula)
         self.batch_size = batch_size
         self.sample_rate = int(sample_rate)
         self.device = torch.device(device)
@@ -69,8 +70,22 @@ class Synth(ABC):
         self._noise = torch.from_numpy(noise_rows(self.samples)).to(self.device, dtype)
         curves, symmetric = self.panel.arrays(self.nebula)
         self._curves = torch.from_numpy(curves).to(self.device)
+        order = np.argsort(self.panel.draw_order)
+        self._columns = torch.from_numpy(np.concatenate([order, len(order) + order])).to(self.device)
         self._symmetric = torch.from_numpy(symmetric).to(self.device)
         self._renderer = self._choose(backend, threads)
+
+    @classmethod
+    def resolve(cls, nebula: Nebula | str | Path) -> Nebula:
+        """A nebula for this architecture, complete; "default" is the architecture's own, unless it is a file.
+
+        Raises NebulaError for one that cannot be read, or names parameters this synth does not have.
+        """
+        if isinstance(nebula, Nebula):
+            return cls.panel.complete(nebula)
+        if str(nebula) == "default" and not Path(nebula).is_file():
+            return cls.panel.default_nebula
+        return cls.panel.complete(Nebula.load(nebula))
 
     @property
     def backend(self) -> str:
@@ -92,23 +107,28 @@ class Synth(ABC):
         first = batch_index * self.batch_size
         raw = self.draw(first, self.batch_size)
         train = torch.from_numpy(synth1b1.is_train(first, self.batch_size))
-        return self.render(raw, first), raw, train.to(self.device)
+        return self.render(raw, first), raw, train.to(self.device, non_blocking=True)
 
     def draw(self, first_index: int, sounds: int) -> Tensor:
         """Raw parameters (sounds, parameters) float32 of the sounds from ``first_index`` on."""
-        numbers = synth1b1.draw(first_index, sounds, len(self.panel))
-        return torch.from_numpy(numbers[:, self.panel.draw_order]).to(self.device)
+        return self._numbers(first_index, sounds, len(self.panel))
 
     def draw_with_coins(self, first_index: int, sounds: int) -> tuple[Tensor, Tensor]:
         """:meth:`draw`, and one more uniform number a parameter from the same generators, (sounds, parameters)."""
         count = len(self.panel)
-        numbers = synth1b1.draw(first_index, sounds, 2 * count)
-        raw, coins = numbers[:, self.panel.draw_order], numbers[:, count + self.panel.draw_order]
-        return torch.from_numpy(raw).to(self.device), torch.from_numpy(coins).to(self.device)
+        numbers = self._numbers(first_index, sounds, 2 * count)
+        return numbers[:, :count], numbers[:, count:]
 
     def to_human(self, raw: Tensor) -> Tensor:
         """Human values (sounds, parameters) float64 of raw ones under this nebula."""
+        graph = raw.requires_grad and torch.is_grad_enabled()
+        if self.device.type == "cuda" and fast_gpu.ready() and raw.is_cuda and not graph:
+            return fast_gpu.to_human(raw, self.panel.ends(raw.device), self._curves, self._symmetric)
         return self.panel.to_human(raw, self._curves, self._symmetric)
+
+    def to_raw(self, human: Tensor) -> Tensor:
+        """Raw values (sounds, parameters) float64 of human ones under this nebula; values are clipped to the range."""
+        return self.panel.to_raw(human.to(self.device), self._curves, self._symmetric)
 
     def render(self, raw: Tensor, first_index: int = 0) -> Tensor:
         """Audio (sounds, samples) of raw parameters (sounds, parameters); noise rows count from ``first_index``."""
@@ -129,6 +149,15 @@ class Synth(ABC):
     def renderer(self, threads: int | None) -> Renderer | None:
         """A fast renderer for this synth's device and dtype; None where there is none."""
         return None
+
+    def _numbers(self, first_index: int, sounds: int, count: int) -> Tensor:
+        """``count`` numbers of each sound in registration order (then again), drawn on the device where that goes."""
+        columns = self._columns[:count]
+        if self.device.type == "cuda" and fast_gpu.ready() and count <= fast_gpu.MOST_NUMBERS:
+            synth1b1.check(first_index, sounds)
+            return fast_gpu.draw(first_index, sounds, columns)
+        numbers = torch.from_numpy(synth1b1.draw(first_index, sounds, count)).to(self.device)
+        return torch.empty_like(numbers).index_copy_(1, columns, numbers)
 
     def _choose(self, backend: str, threads: int | None) -> Renderer | None:
         if backend not in BACKENDS:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
+import numpy as np
 from torch import Tensor
 
 BACKENDS = ("auto", "reference", "fast")
@@ -23,6 +24,17 @@ class Renderer(Protocol):
     """Audio (sounds, samples) of human values (sounds, parameters), float64; noise rows count from ``first_index``."""
 
     def __call__(self, human: Tensor, first_index: int) -> Tensor: ...
+
+
+def interval_starts(frames: int, samples: int) -> np.ndarray:
+    """First sample of each interval between control frames, (frames,) int64; the last entry is ``samples``.
+
+    Control frame k falls on sample k * (samples - 1) / (frames - 1), as linear upsampling with aligned ends has it.
+    """
+    k = np.arange(frames)
+    starts = -((-k * (samples - 1)) // (frames - 1))
+    starts[-1] = samples
+    return starts
 
 
 def cores() -> int:

@@ -34,10 +34,11 @@ def adsr(knobs: Mapping[str, Tensor], duration: Tensor, frames: Tensor, control_
     def ramp(length: Tensor, start: Tensor | None, falling: bool) -> Tensor:
         elapsed = frames if start is None else (frames - control_rate * start).clamp(min=0)
         span = control_rate * length
-        rise = ((elapsed + EPSILON) / span + EPSILON).clamp(max=1)  # a zero span gives inf, cut to 1
-        if falling:
-            rise = torch.where(span > 0, 1 - rise, rise)
-        return rise.pow(alpha)
+        moving = span > 0  # as in torchsynth, a segment of no length stays at 1
+        rise = ((elapsed + EPSILON) / torch.where(moving, span, 1) + EPSILON).clamp(max=1)
+        level = torch.where(moving, 1 - rise if falling else rise, 1)
+        up = level > 0  # the power of 0 has no finite slope where alpha is below 1
+        return torch.where(up, torch.where(up, level, 1).pow(alpha), 0)
 
     sustain = knobs["sustain"]
     held = ramp(attack, None, falling=False) * ((1 - sustain) * ramp(decay, attack, falling=True) + sustain)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nebula_tune.synth.backends import cores, spread
+from nebula_tune.synth.backends import cores, interval_starts, spread
 
 
 class FastVoice:
@@ -26,12 +26,9 @@ class FastVoice:
         self.threads = threads
         self._noise = noise.numpy()
         samples = self._noise.shape[1]
-        # Control frame k falls on sample k * (samples - 1) / (frames - 1), as linear upsampling with aligned ends
-        # has it. Interval k has the samples from ``starts[k]`` on; ``offsets`` is how far after frame k the first is.
-        k = np.arange(frames)
-        self._starts = -((-k * (samples - 1)) // (frames - 1))
-        self._offsets = self._starts * ((frames - 1) / (samples - 1)) - k
-        self._starts[-1] = samples
+        # ``offsets`` is how far after its control frame an interval's first sample is.
+        self._starts = interval_starts(frames, samples)
+        self._offsets = self._starts * ((frames - 1) / (samples - 1)) - np.arange(frames)
 
     def __call__(self, human: Tensor, first_index: int) -> Tensor:
         """Audio (sounds, samples) float32 of human values (sounds, parameters)."""

@@ -7,6 +7,7 @@ import numpy as np
 from nebula_tune.synth.lfo import SHAPES
 from nebula_tune.synth.voice import DESTINATIONS, Voice
 
+
 def _first(module: str) -> int:
     return next(k for k, p in enumerate(Voice.panel.parameters) if p.module == module)
 

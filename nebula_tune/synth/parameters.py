@@ -102,24 +102,27 @@ class Panel:
         Worked out in float64: a float32 ulp here is audible arithmetic later (fast sweeps). On a CPU a sound's values
         are the same bits in every batch.
         """
-        minimum, maximum = self._range(raw.device)
+        minimum, maximum = self.ends(raw.device)
         return minimum + (maximum - minimum) * to_unit(raw, curves, symmetric)
 
     def to_raw(self, human: Tensor, curves: Tensor, symmetric: Tensor) -> Tensor:
         """Raw values of human ones; the inverse of :meth:`to_human`. Values are clipped to the range."""
-        minimum, maximum = self._range(human.device)
+        minimum, maximum = self.ends(human.device)
         unit = ((human.double() - minimum) / (maximum - minimum)).clamp(0, 1)
         deviation = 2 * unit - 1
         mirrored = (1 + deviation.sign() * deviation.abs().pow(curves)) / 2
         return torch.where(symmetric, mirrored, unit.pow(curves))
 
     @cached_property
-    def _ranges(self) -> Tensor:
-        return torch.tensor([(p.minimum, p.maximum) for p in self.parameters], dtype=torch.float64).T.contiguous()
+    def _ranges(self) -> dict[torch.device, tuple[Tensor, Tensor]]:
+        return {}
 
-    def _range(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        minimum, maximum = self._ranges.to(device)
-        return minimum, maximum
+    def ends(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Minimum and maximum of each parameter, (parameters,) float64 each."""
+        if device not in self._ranges:
+            ends = torch.tensor([(p.minimum, p.maximum) for p in self.parameters], dtype=torch.float64, device=device)
+            self._ranges[device] = ends[:, 0].contiguous(), ends[:, 1].contiguous()
+        return self._ranges[device]
 
 
 def to_unit(raw: Tensor, curves: Tensor, symmetric: Tensor) -> Tensor:

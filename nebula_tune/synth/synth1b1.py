@@ -24,9 +24,14 @@ def uniform(seed: int, count: int) -> np.ndarray:
 
 def draw(first_index: int, sounds: int, count: int) -> np.ndarray:
     """The first ``count`` numbers of each sound from ``first_index`` on, (sounds, count) float32."""
+    check(first_index, sounds)
+    return _to_float(_words(first_index, sounds, count))
+
+
+def check(first_index: int, sounds: int) -> None:
+    """Raise UserInputError unless all these sounds are in the data set."""
     if not 0 <= first_index <= SOUND_INDICES - sounds:
         raise UserInputError(f"sound indices run from 0 to {SOUND_INDICES - 1}, not to {first_index + sounds - 1}")
-    return _to_float(_words(first_index, sounds, count))
 
 
 def _words(first_index: int, sounds: int, count: int) -> np.ndarray:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from nebula_tune.synth import fast_gpu
 from nebula_tune.synth.architecture import Synth
 from nebula_tune.synth.backends import Renderer
 from nebula_tune.synth.envelope import ADSR_KNOBS, adsr
@@ -51,10 +52,14 @@ class Voice(Synth):
     )
 
     def renderer(self, threads: int | None) -> Renderer | None:
-        """Compiled loops for float32 on a CPU."""
-        if self.device.type != "cpu" or self.dtype != torch.float32:
+        """Fused loops for float32: compiled for a CPU, as Triton's kernels for a GPU where Triton is installed."""
+        if self.dtype != torch.float32:
             return None
-        return FastVoice(len(self.control_frames), self.sample_rate, self._noise, threads)
+        if self.device.type == "cpu":
+            return FastVoice(len(self.control_frames), self.sample_rate, self._noise, threads)
+        if self.device.type == "cuda" and fast_gpu.ready():
+            return fast_gpu.GpuVoice(len(self.control_frames), self.sample_rate, self._noise)
+        return None
 
     def play(self, controls: Controls, noise: Tensor) -> Tensor:
         """The patch: from knobs to audio (sounds, samples)."""

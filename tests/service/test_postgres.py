@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import psycopg
 import pytest
 
+from nebula_tune.search import Space
+from nebula_tune.study.connection import is_lost
+from nebula_tune.study.ledger import Ledger, TrialWriter
+from nebula_tune.trial import Point
 from tests.service.postgres import Postgres, free_port
 from tests.service.studies import ServiceStudy, assert_same, finish
+from tests.study.test_ledger import NAMES, score
 from tests.study.tiny import TRIALS, TinyStudy
 
 
@@ -48,15 +55,15 @@ def test_a_server_killed_in_mid_study_costs_seconds_not_the_study(
     assert_same(study, undisturbed)
 
 
-def test_a_commit_whose_answer_is_lost_is_not_done_twice(study: ServiceStudy) -> None:
-    from nebula_tune.study.connection import is_lost
-    from nebula_tune.study.ledger import Ledger, TrialWriter
-    from tests.study.test_ledger import NAMES, Point, Space, np, score
-
+def made_writer(study: ServiceStudy) -> tuple[Ledger, TrialWriter, Point]:
     ledger = Ledger(study.storage)
     ledger.begin("tiny", {}, {})
     start = Point(np.array([0.5, 1.0, 2.0]), np.array([0.0, 1.0, 0.0]))
-    writer = TrialWriter(ledger, "tiny", Space.around(NAMES, start, (0.1, 10.0), True))
+    return ledger, TrialWriter(ledger, "tiny", Space.around(NAMES, start, (0.1, 10.0), True)), start
+
+
+def test_a_commit_whose_answer_is_lost_is_not_done_twice(study: ServiceStudy) -> None:
+    ledger, writer, start = made_writer(study)
     plain, answers = ledger.engine.dialect.do_commit, []
 
     def lose_the_first_answer(connection: object) -> None:
@@ -75,6 +82,23 @@ def test_a_commit_whose_answer_is_lost_is_not_done_twice(study: ServiceStudy) ->
     assert [trial.key for trial in ledger.trials("tiny")] == [(0, 0, 0)]
     assert ledger.reevaluated("tiny") == {(0, 0): 1.0}
     assert not is_lost(ValueError())
+
+
+def test_a_write_that_never_arrived_is_done_again(study: ServiceStudy) -> None:
+    ledger, writer, start = made_writer(study)
+    plain, attempts = ledger.engine.dialect.do_commit, []
+
+    def lose_the_first(connection: Any) -> None:
+        attempts.append(connection)
+        if len(attempts) == 1:
+            connection.rollback()
+            raise psycopg.OperationalError("server closed the connection unexpectedly")
+        plain(connection)
+
+    ledger.engine.dialect.do_commit = lose_the_first
+    row = writer.write((0, 0, 0), "grid", start, 5, score(1.0))
+    ledger.engine.dialect.do_commit = plain
+    assert [(trial.key, trial.row) for trial in ledger.trials("tiny")] == [((0, 0, 0), row)]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,51 @@
+"""The executors by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nebula_tune.errors import SettingsError
+from nebula_tune.scoring import ScorerSpec
+from nebula_tune.study.executor import Executor
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where trials are scored; nothing of it can change a result."""
+
+    executor: str = "ray"
+    workers: int | None = None
+    ray_address: str | None = None
+    gpu_share: float = 1.0
+    task_timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.executor not in ("ray", "inline"):
+            raise SettingsError(f"--executor {self.executor!r}: it is ray or inline")
+        if self.workers is not None and self.workers < 1:
+            raise SettingsError(f"--workers {self.workers}: at least 1")
+        if not 0 < self.gpu_share <= 1:
+            raise SettingsError(f"--gpu-share {self.gpu_share}: above 0, at most 1")
+        if self.task_timeout is not None and not self.task_timeout > 0:
+            raise SettingsError(f"--task-timeout {self.task_timeout}: seconds above 0")
+        if self.ray_address is not None and self.executor == "inline":
+            raise SettingsError("--ray-address needs --executor ray")
+
+    def make(self, spec: ScorerSpec, note: Callable[[str], None]) -> Executor:
+        """The executor; ``note`` is told what the user should know of its workers. Raises ScoringError."""
+        if self.executor == "inline":
+            from nebula_tune.study.inline import InlineExecutor
+
+            return InlineExecutor(spec)
+        from nebula_tune.study.ray_executor import RayExecutor
+
+        workers = self.workers or (None if self.ray_address else _local_workers(self.gpu_share))
+        return RayExecutor(spec, workers, self.ray_address, self.gpu_share, self.task_timeout, note)
+
+
+def _local_workers(gpu_share: float) -> int:
+    """One a GPU of this machine, or a share of one; else one."""
+    import torch
+
+    return max(1, int(torch.cuda.device_count() / gpu_share + 1e-9))

@@ -1,0 +1,170 @@
+"""What a run leaves for the dashboard: sounds, pictures and figures of a study.
+
+All of it is made on a thread of its own, for improving trials only, and none of it can fail a study.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from nebula_tune.embedding.embedded import Source
+from nebula_tune.files import write_atomically
+from nebula_tune.study import pictures
+from nebula_tune.study.indices import Purpose, first_index
+from nebula_tune.study.ledger import Key, Ledger
+from nebula_tune.study.plan import Plan
+from nebula_tune.trial import Point, Score
+
+NEEDED = ("optuna_dashboard", "plotly", "matplotlib")
+FIGURES_EVERY = 20.0  # seconds
+LAST_WAIT = 60.0  # seconds for what is not drawn yet when a run ends
+
+log = logging.getLogger(__name__)
+
+
+def default_artifacts(url: str) -> Path:
+    """The folder of sounds and pictures: beside the database where that is a file, else in studies/."""
+    parsed = sa.engine.make_url(url)
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        return Path(parsed.database.removeprefix("file:")).parent / "artifacts"
+    return Path("studies/artifacts")
+
+
+def remove_artifacts(ledger: Ledger, name: str, folder: Path) -> int:
+    """Remove a study's sounds and pictures; returns how many there were."""
+    study = ledger.study_row(name)
+    attributes = ledger.database.call(lambda _: ledger.storage.get_study_system_attrs(study))
+    found = [
+        folder / str(uuid.UUID(key.rpartition(":")[2]))
+        for key in attributes
+        if key.startswith(("artifacts:", "dashboard:artifacts:"))
+    ]
+    there = [path for path in found if path.is_file()]
+    for path in there:
+        path.unlink()
+    return len(there)
+
+
+class Gallery:
+    """Use as a context manager; give :meth:`written` every trial that is in the ledger."""
+
+    def __init__(self, ledger: Ledger, name: str, plan: Plan, source: Source | None, folder: Path) -> None:
+        self._ledger, self._name, self._plan, self._source, self._folder = ledger, name, plan, source, folder
+        self._identity = ledger.record(name)["identity"]
+        self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._values: list[tuple[str, float, bool]] = []
+        self._best = float("inf")
+        self._drawn = time.monotonic()
+        self._ended = False
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Gallery:
+        if all(find_spec(module) for module in NEEDED):
+            for trial in self._ledger.trials(self._name):
+                if trial.score is not None:
+                    self._note_value(trial.sampler, trial.score.value, trial.relaxed)
+            self._study = self._ledger.study_row(self._name)
+            self._thread = threading.Thread(target=self._work, name="gallery", daemon=True)
+            self._thread.start()
+            self._queue.put(self._show_target)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._thread is not None:
+            self._ended = error[0] is not None  # whoever ends in haste leaves the rest undrawn
+            if not self._ended:
+                self._queue.put(self._draw_convergence)
+            self._queue.put(None)
+            self._thread.join(LAST_WAIT)
+
+    def written(self, row: int, key: Key, sampler: str, point: Point, score: Score) -> None:
+        """A trial is in the ledger, in this row."""
+        if self._thread is None:
+            return
+        improves = self._note_value(sampler, score.value, point.relaxed)
+        if improves:
+            self._queue.put(lambda: self._show_trial(row, key, sampler, point, score))
+        if time.monotonic() - self._drawn > FIGURES_EVERY:
+            self._drawn = time.monotonic()
+            self._queue.put(self._draw_convergence)
+
+    def judged(self, rows: dict[str, Any] | None) -> None:
+        """The score card is there."""
+        if rows and self._thread is not None:
+            self._queue.put(lambda: self._save_figure("heldout", pictures.heldout(rows)))
+
+    def _note_value(self, sampler: str, value: float, relaxed: bool) -> bool:
+        self._values.append((sampler, value, relaxed))
+        improves = not relaxed and value < self._best
+        if improves:
+            self._best = value
+        return improves
+
+    def _work(self) -> None:
+        while (job := self._queue.get()) is not None:
+            if self._ended:
+                continue
+            try:
+                job()
+            except Exception as error:
+                # whatever it is, the study goes on
+                log.info("the dashboard misses something", extra={"fields": {"error": repr(error)}})
+
+    def _show_target(self) -> None:
+        if self._source is not None:
+            first = first_index(Purpose.TARGET, self._plan.seed)
+            audio = pictures.source_sheet(self._source, self._plan.synth, first)
+            self._attach(None, "target.wav", "audio/wav", lambda: pictures.wav(audio))
+            self._attach(None, "target.png", "image/png", lambda: pictures.spectrogram(audio))
+
+    def _show_trial(self, row: int, key: Key, sampler: str, point: Point, score: Score) -> None:
+        synth = self._plan.synth(
+            self._plan.nebula(point), pictures.SHEET_SOUNDS, pictures.SAMPLE_RATE, pictures.SECONDS
+        )
+        audio = pictures.nebula_sheet(synth, first_index(Purpose.VALIDATION, self._plan.seed))
+        self._attach(row, "sounds.wav", "audio/wav", lambda: pictures.wav(audio))
+        self._attach(row, "spectrogram.png", "image/png", lambda: pictures.spectrogram(audio))
+        phase, generation, index = key
+        text = (
+            f"**Best so far: {score.value:.4g}** (unbiased l1 MMD; eq. 2: {score.mmd:.4g})\n\n"
+            f"{sampler}, phase {phase + 1}, generation {generation}, trial {index}; "
+            f"{score.silent:.1%} silent sounds\n\n"
+            f"`sounds.wav`: {pictures.SHEET_SOUNDS} sounds in a row, the same draws for every trial"
+        )
+        self._set(f"dashboard:{row}:note_str:0", text)
+        self._set(f"dashboard:{row}:note_ver", 1)
+
+    def _attach(self, row: int | None, filename: str, mimetype: str, make: Callable[[], bytes]) -> None:
+        """Keep a file, and name it in the study's attributes; the same file of the same trial is made once."""
+        artifact = str(uuid.uuid5(uuid.UUID(self._identity), f"{row}/{filename}"))
+        path = self._folder / artifact
+        if not path.exists():
+            write_atomically(path, make())
+        where = "artifacts:" if row is None else f"dashboard:artifacts:{row}:"
+        described = {"artifact_id": artifact, "filename": filename, "mimetype": mimetype, "encoding": None}
+        self._set(where + artifact, json.dumps(described))
+
+    def _draw_convergence(self) -> None:
+        self._save_figure("convergence", pictures.convergence(list(self._values)))
+
+    def _save_figure(self, name: str, figure: Any) -> None:
+        import optuna
+        from optuna_dashboard import save_plotly_graph_object
+
+        study = optuna.load_study(storage=self._ledger.storage, study_name=self._name)
+        save_plotly_graph_object(study, figure, graph_object_id=name)
+
+    def _set(self, key: str, value: Any) -> None:
+        storage = self._ledger.storage
+        self._ledger.database.call(lambda _: storage.set_study_system_attr(self._study, key, value))

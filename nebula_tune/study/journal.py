@@ -1,0 +1,80 @@
+"""The log of a run: one JSON line an event, in a file; warnings go to the terminal too."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from nebula_tune.errors import StorageError
+
+ROOT = "nebula_tune"
+
+
+class JsonLines(logging.Formatter):
+    """A record as one line of JSON: time (UTC), level, event, study, host, process, and the record's own fields."""
+
+    def __init__(self, study: str) -> None:
+        super().__init__()
+        self._common = {"study": study, "host": socket.gethostname(), "process": os.getpid()}
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {"time": time, "level": record.levelname.lower(), "event": record.getMessage(), **self._common}
+        line |= getattr(record, "fields", {})
+        if record.exc_info and record.exc_info[1]:
+            line["error"] = repr(record.exc_info[1])
+        return json.dumps(line, default=str)
+
+
+class _ToReporter(logging.Handler):
+    """Warnings for the user to read."""
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._note = note
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._note(record.getMessage())
+
+
+@contextmanager
+def journal(path: Path, study: str, note: Callable[[str], None]) -> Iterator[None]:
+    """Everything nebula-tune logs while inside goes to the file (appended), its warnings also to ``note``.
+
+    Raises StorageError where the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"cannot write log {path}: {error.strerror}; give another --log") from error
+    file.setFormatter(JsonLines(study))
+    root = logging.getLogger(ROOT)
+    before = root.level
+    root.setLevel(logging.INFO)
+    handlers: list[logging.Handler] = [file, _ToReporter(note)]
+    for handler in handlers:
+        root.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            root.removeHandler(handler)
+        root.setLevel(before)
+        file.close()
+
+
+def default_log(url: str) -> Path:
+    """Beside the database where that is a file, else in studies/."""
+    parsed = sa.engine.make_url(url)
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        return Path(parsed.database.removeprefix("file:")).with_suffix(".log")
+    return Path("studies/nebula-tune.log")

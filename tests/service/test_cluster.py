@@ -1,0 +1,147 @@
+"""A real Ray cluster of two nodes: whatever dies, hangs, joins or leaves, the study ends the same."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.service.cluster import Nodes, events
+from tests.service.studies import assert_same, finish, wait_for
+from tests.study.tiny import TRIALS, TinyStudy
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    made = Nodes()
+    made.at_least(2)
+    yield made
+    made.shutdown()
+
+
+class ClusterStudy(TinyStudy):
+    """A tiny study on the cluster."""
+
+    def __init__(self, folder: Path, target: Path, nodes: Nodes) -> None:
+        super().__init__(folder, target)
+        nodes.at_least(2)
+        self.address = nodes.address
+
+    def begin(self, trials: int, *options: str) -> subprocess.Popen[str]:
+        return self.run_until(trials, "--executor", "ray", "--ray-address", self.address, *options)
+
+    @property
+    def workers(self) -> list[int]:
+        """Process ids of workers, in the order they came up."""
+        return [int(event["pid"]) for event in events(self.folder / "studies.log", "worker up")]
+
+
+@pytest.fixture
+def study(tmp_path: Path, target: Path, nodes: Nodes) -> ClusterStudy:
+    return ClusterStudy(tmp_path, target, nodes)
+
+
+def test_a_worker_killed_and_the_coordinator_killed(study: ClusterStudy, undisturbed: TinyStudy) -> None:
+    process = study.begin(4)
+    os.kill(study.workers[0], signal.SIGKILL)
+    before = study.count()
+    wait_for(lambda: study.count() > before + 3 or process.poll() is not None)
+    process.kill()
+    process.communicate()
+    assert study.count() < TRIALS
+    finish(study.begin(0))
+    assert_same(study, undisturbed)
+
+
+def test_a_node_killed_and_another_joining(study: ClusterStudy, undisturbed: TinyStudy, nodes: Nodes) -> None:
+    process = study.begin(3)
+    known = len(study.workers)
+    nodes.kill()
+    nodes.add()
+    finish(process)
+    assert_same(study, undisturbed)
+    assert known >= 1
+
+
+def test_a_worker_that_hangs_is_replaced_in_time(study: ClusterStudy, undisturbed: TinyStudy) -> None:
+    process = study.begin(4, "--task-timeout", "4")
+    os.kill(study.workers[-1], signal.SIGSTOP)
+    assert "a worker hangs" in finish(process)
+    assert_same(study, undisturbed)
+
+
+def test_an_address_where_no_cluster_is_gets_one_clear_line(study: ClusterStudy) -> None:
+    study.address = "127.0.0.1:1"
+    _, err = study.begin(0).communicate(timeout=120)
+    assert "cannot join the Ray cluster at 127.0.0.1:1" in err.strip().splitlines()[-1]
+
+
+def test_workers_join_while_a_study_runs(study: ClusterStudy, nodes: Nodes) -> None:
+    process = study.begin(1, "--sounds", "2000", "--trials", "2000")
+    before = len(set(study.workers))
+    nodes.add()
+    wait_for(lambda: len(set(study.workers)) > before or process.poll() is not None)
+    assert process.poll() is None
+    process.kill()
+    process.communicate()
+
+
+WITHOUT_THE_FILE = """
+import sys
+from pathlib import Path
+import numpy as np
+from nebula_tune.corpus.prepare import Prepare
+from nebula_tune.scoring import Request, ScorerSpec, Target
+from nebula_tune.study import ray_pool
+from nebula_tune.study.inline import InlineExecutor
+from nebula_tune.study.ray_executor import RayExecutor
+from nebula_tune.trial import Point
+
+path = Path("target.npz").resolve()
+embedding = {"name": "logmel", "sample_rate": 8000, "seconds": 0.5}
+request = Request(Point(np.ones(78), np.zeros(78)), 0, 40)
+spec = ScorerSpec("voice", embedding, Prepare.ONSET, None, "cpu")
+with InlineExecutor(spec) as here:
+    vectors = here.vectors(request)
+Target.save(path, vectors + 1, 2.0)
+spec = ScorerSpec("voice", embedding, Prepare.ONSET, str(path), "cpu")
+with InlineExecutor(spec) as here:
+    here.submit("a", request)
+    expected = here.wait()[1].value
+
+start = ray_pool.Pool.start
+def start_without(pool):
+    path.unlink()
+    start(pool)
+ray_pool.Pool.start = start_without
+with RayExecutor(spec, 1, sys.argv[1]) as there:
+    there.submit("a", request)
+    assert there.wait()[1].value == expected
+"""
+
+
+def test_a_node_that_does_not_share_the_disk_gets_the_target_sent(tmp_path: Path, nodes: Nodes) -> None:
+    nodes.at_least(1)
+    arguments = [sys.executable, "-c", WITHOUT_THE_FILE, nodes.address]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_mixed_cluster_warns_once() -> None:
+    from nebula_tune.study.ray_pool import Pool, Worker, _versions
+
+    pool, notes = Pool.__new__(Pool), []
+    pool._note, pool._mixed, pool.workers = notes.append, False, []
+    for device, versions in (("cpu AVX2", _versions()), ("cpu AVX2", _versions()), ("cpu AVX512", _versions())):
+        assert not notes
+        pool.workers.append(Worker(None, None, 0.0, described={"device": device, "versions": versions}))
+        pool._compare(pool.workers[-1])
+    pool._compare(pool.workers[-1])
+    assert len(notes) == 1 and "mixed cluster" in notes[0] and "AVX512" in notes[0]
