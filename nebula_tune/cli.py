@@ -126,7 +126,8 @@ def run(
     nebula's random sounds near to. Interrupt it when you like: the same command goes on where it was.
     """
     from nebula_tune.console import RunConsole
-    from nebula_tune.run import Options, Run
+    from nebula_tune.options import Options
+    from nebula_tune.run import Run
 
     options = Options(
         target, study, objective, embedding, weights, trials, sounds, tuple(tune or ()), tuple(freeze or ()), start,

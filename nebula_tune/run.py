@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,13 +15,13 @@ import numpy as np
 from nebula_tune import __version__
 from nebula_tune.corpus.groups import GroupBy
 from nebula_tune.embedding import make_embedding
-from nebula_tune.embedding.embedded import SYNTHETIC_SOUNDS, Source
+from nebula_tune.embedding.embedded import Source
 from nebula_tune.errors import NebulaTuneError, SettingsError, StopRequested, StudyError
 from nebula_tune.evaluate.scorecard import gap_closed, score_card, spread_card
 from nebula_tune.files import shipped, write_atomically
 from nebula_tune.nebula import Nebula
+from nebula_tune.options import Options, check, study_name
 from nebula_tune.scoring import Request, ScorerSpec
-from nebula_tune.study import DEFAULT_URL
 from nebula_tune.study.coordinator import Coordinator, Observer
 from nebula_tune.study.database import shown
 from nebula_tune.study.executor import Executor
@@ -39,40 +38,6 @@ from nebula_tune.trial import Point
 
 FEW_SOUNDS = 64
 log = logging.getLogger(__name__)
-RESERVED = ("default", "drum", "white-noise")
-
-
-@dataclass(frozen=True)
-class Options:
-    """Everything `nebula-tune run` can be told; see its --help."""
-
-    target: str | None = None
-    study: str = "auto"
-    objective: str | None = None
-    embedding: str | None = None
-    weights: str | None = None
-    trials: int | None = None
-    sounds: int | None = None
-    tune: Sequence[str] = ()
-    freeze: Sequence[str] = ()
-    start: str = "default"
-    name: str | None = None
-    storage: str = DEFAULT_URL
-    workers: int | None = None
-    executor: str = "ray"
-    ray_address: str | None = None
-    gpu_share: float = 1.0
-    task_timeout: float | None = None
-    seed: int = 0
-    out: str | None = None
-    force: bool = False
-    time_limit: float | None = None
-    group_by: str = "auto"
-    against: str | None = None
-    synth: str = "voice"
-    target_sounds: int = SYNTHETIC_SOUNDS
-    log: str | None = None
-    artifacts: str | None = None
 
 
 class Reporter(Observer, Protocol):
@@ -144,7 +109,7 @@ class Run:
 
     def __init__(self, options: Options, reporter: Reporter) -> None:
         self.options, self.reporter = options, reporter
-        _check(options)
+        check(options)
         self.where = Where(
             options.executor, options.workers, options.ray_address, options.gpu_share, options.task_timeout
         )
@@ -157,7 +122,7 @@ class Run:
         if settings.objective == "match" and options.target is None:
             raise SettingsError("say what to sound like with --target (a folder, a nebula, or white-noise)")
         self.source = Source.parse(options.target) if settings.objective == "match" and options.target else None
-        self.name = options.name or _name(self.source)
+        self.name = options.name or study_name(self.source)
         self.device = _device()
         self.embedding = make_embedding(settings.embedding.name, **settings.embedding.options, device=self.device)
         self.plan = Plan(
@@ -321,29 +286,6 @@ class Run:
             raise SettingsError(
                 f"{self.out} exists and is not this study's; give another --out or --name, or --force to replace it"
             )
-
-
-def _check(options: Options) -> None:
-    if options.group_by not in list(GroupBy):
-        raise SettingsError(f"--group-by {options.group_by!r}: it is auto, folder or file")
-    if options.time_limit is not None and options.time_limit <= 0:
-        raise SettingsError(f"--time-limit {options.time_limit}: minutes above 0")
-    if not 0 <= options.seed < 2**31:
-        raise SettingsError(f"--seed {options.seed}: 0 to {2**31 - 1}")
-    if options.target_sounds < 16:
-        raise SettingsError(f"--target-sounds {options.target_sounds}: at least 16")
-    if options.name is not None and (options.name in RESERVED or not re.fullmatch(r"[\w.-]{1,100}", options.name)):
-        raise SettingsError(
-            f"--name {options.name!r}: letters, digits, '.', '-' and '_', and none of {', '.join(RESERVED)}"
-        )
-
-
-def _name(source: Source | None) -> str:
-    """A study's name from its target."""
-    if source is None:
-        return "diversity"
-    name = re.sub(r"[^\w.-]+", "-", source.name).strip("-.") or "target"
-    return f"like-{name}" if name in RESERVED else name
 
 
 def _ready(embedding: str) -> bool:
