@@ -17,6 +17,7 @@ from nebula_tune.corpus.groups import GroupBy
 from nebula_tune.embedding import make_embedding
 from nebula_tune.embedding.embedded import Source
 from nebula_tune.errors import NebulaTuneError, SettingsError, StopRequested, StudyError
+from nebula_tune.evaluate.scorecard import SOUNDS as SCORE_CARD_SOUNDS
 from nebula_tune.evaluate.scorecard import gap_closed, score_card, spread_card
 from nebula_tune.files import shipped, write_atomically
 from nebula_tune.nebula import Nebula
@@ -229,23 +230,28 @@ class Run:
         return ScorerSpec(self.plan.synth_name, options, settings.prepare, path, self.device)
 
     def _foretell(self, executor: Executor, ledger: Ledger) -> None:
-        """Say what will be done and how long it should take, from one chunk timed after another warmed up."""
+        """Say what will be done, and how long it should take."""
         settings = self.plan.settings
-        request = Request(
-            self.space.start, first_index(Purpose.VALIDATION, self.plan.seed), executor.chunk_sounds * executor.slots
-        )
-        for _ in range(2):
-            began = time.monotonic()
-            executor.vectors(request)
-            seconds = (time.monotonic() - began) / request.sounds
         done = sum(1 for _ in ledger.trials(self.name))
         phases = ", ".join(f"{phase.trials} {phase.sampler}" for phase in settings.search)
         again = settings.reevaluate.repeats * (settings.reevaluate.top + len(settings.search))
-        left = (settings.trials - done + again) * settings.sounds + 3 * 1024
+        left = (settings.trials - done + again) * settings.sounds + 3 * SCORE_CARD_SOUNDS
+        cost = self.embedding.cost_note(left)
         self.reporter.note(
             f"study {self.name}: {phases} trials of {settings.sounds} sounds, then {again} re-evaluations; "
-            f"about {_duration(left * seconds)}" + (f" ({done} trials are done already)" if done else "")
+            + (cost or f"about {_duration(left * self._seconds_a_sound(executor))}")
+            + (f" ({done} trials are done already)" if done else "")
         )
+
+    def _seconds_a_sound(self, executor: Executor) -> float:
+        """From a few chunks, timed after as many that warm up."""
+        sounds = executor.chunk_sounds * executor.slots
+        request = Request(self.space.start, first_index(Purpose.VALIDATION, self.plan.seed), sounds)
+        for _ in range(2):
+            began = time.monotonic()
+            executor.vectors(request)
+            seconds = time.monotonic() - began
+        return seconds / sounds
 
     def _judge(self, executor: Executor, tuned: Point, target: SplitTarget | None) -> dict[str, Any]:
         """Score card of start, hand-made and tuned nebula: on the held-out part, or (diversity) of their own spread."""

@@ -32,6 +32,10 @@ class Embedding(ABC):
         A sound's vector depends on that sound alone. A silent sound has a defined one: no NaN comes out.
         """
 
+    def cost_note(self, sounds: int) -> str:
+        """What so many sounds cost to embed, where that is worth saying before a study begins; else empty."""
+        return ""
+
     @property
     def samples(self) -> int:
         """Samples of each sound."""

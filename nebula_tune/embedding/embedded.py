@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -139,7 +140,7 @@ def _embed_folder(
             skipped.append(Skipped(name, str(loaded)))
         else:
             file, vector = loaded
-            content = vector.tobytes()
+            content = hashlib.sha256(vector.tobytes()).digest()
             if content in seen:
                 skipped.append(Skipped(name, f"duplicate of {seen[content]}"))
             elif not np.isfinite(vector).all():

@@ -120,6 +120,13 @@ class OpenL3(Embedding):
         seconds = (time.perf_counter() - start) / len(at_once) * windows
         return Cost(windows, windows * GFLOP_A_WINDOW[self.representation] / 1000, seconds)
 
+    def cost_note(self, sounds: int) -> str:
+        cost = self.cost(sounds)
+        return (
+            f"{self.name}: {cost.windows:,} windows of 1 s and {cost.tflop:,.0f} TFLOP at most (silent windows cost "
+            f"nothing), up to {cost.seconds / 60:,.0f} minutes in one process on this {self.device.type}"
+        )
+
     def embed(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:
         """Vectors (frames, size) float32 of one sound (samples,) or (samples, channels), as official openl3 has them.
 
