@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from nebula_tune.embedding import aisfx, make_embedding
+from nebula_tune.embedding import catalogue, make_embedding
 from nebula_tune.embedding.aisfx import LARGEST_VALUE, AiSFX, blocks_of
 from nebula_tune.errors import EmbeddingError
 from tests.embedding.aisfx_checkpoint import tensors
@@ -36,10 +36,10 @@ def test_the_network_agrees_with_the_official_one(ear, official):
     assert np.abs(vectors - official["seeded/blocks"]).max() < 1e-5
 
 
+@pytest.mark.slow  # fetches 25 MB from PyPI
 @pytest.mark.parametrize("sound", ["clicks", "sweep"])
 def test_vectors_agree_with_the_official_package_and_weights(sound, sounds, official):
-    if aisfx.find() is None:
-        pytest.skip("aisfx weights are not here: nebula-tune embeddings --fetch aisfx")
+    catalogue.fetch("aisfx")
     vectors = make_embedding("aisfx").embed_batch(torch.from_numpy(sounds[sound])[None])[0].numpy()
     assert np.abs(vectors - official[f"official/{sound}"]).max() < 1e-4
 

@@ -35,7 +35,6 @@ class TestScattering(EmbeddingContract):
     @pytest.fixture(scope="class")
     @classmethod
     def name(cls):
-        pytest.importorskip("kymatio")
         return "scattering"
 
 
