@@ -18,7 +18,7 @@ SOUNDS = 32
 
 
 class Setting(NamedTuple):
-    """Under what to compare; ``nebula`` is a shipped one's name or "random-SEED"."""
+    """Under what to compare; ``nebula`` is a name that :func:`nebula` knows."""
 
     nebula: str
     sample_rate: int
@@ -32,11 +32,19 @@ class Sounds(NamedTuple):
 
 
 def nebula(name: str) -> Nebula:
-    """A shipped nebula, or one drawn at random: curves from 1/16 to 16, every fourth parameter symmetric."""
-    if not name.startswith("random-"):
+    """A shipped nebula, "tuned" (to drums), or one drawn at random.
+
+    Random curves lie between 1/16 and 16, extreme ones at 1/50 or 50; every fourth parameter is symmetric.
+    """
+    if name == "tuned":
+        return Nebula.load(Path(__file__).with_name("tuned.json"))
+    if "-" not in name:
         return Nebula.load(name)
-    rng = np.random.default_rng(int(name.removeprefix("random-")))
+    kind, _, seed = name.partition("-")
+    rng = np.random.default_rng(int(seed))
     count = len(Voice.panel)
+    if kind == "extreme":
+        return Voice.panel.nebula(rng.choice([1 / 50, 50.0], count), rng.random(count) < 0.25)
     return Voice.panel.nebula(np.exp2(rng.uniform(-4, 4, count)), rng.random(count) < 0.25)
 
 

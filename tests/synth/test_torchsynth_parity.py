@@ -16,6 +16,10 @@ SETTINGS = [
     Setting("random-1", 22050, 2.0),
     Setting("drum", 16000, 0.3),
     Setting("random-2", 8000, 0.7303),
+    Setting("tuned", 44100, 4.0),
+    Setting("tuned", 48000, 0.5),
+    Setting("extreme-0", 44100, 1.0),
+    Setting("extreme-1", 16000, 10.0),
 ]
 IDS = ["-".join(map(str, setting)) for setting in SETTINGS]
 
@@ -39,7 +43,9 @@ def assert_as_close(mine: np.ndarray, peer: np.ndarray) -> None:
 
 @settings
 def test_the_exact_voice_is_torchsynths(setting: Setting) -> None:
-    assert np.median(snr(theirs(setting).audio, ours(setting, "reference", torch.float64).audio)) > 40
+    # What torchsynth's float32 phase leaves; extreme nebulae are all fast sweeps over long notes.
+    least = 35 if setting.nebula.startswith("extreme") else 40
+    assert np.median(snr(theirs(setting).audio, ours(setting, "reference", torch.float64).audio)) > least
 
 
 @settings
@@ -64,7 +70,8 @@ def test_fast_sounds_are_within_80_db_of_the_exact_ones(setting: Setting) -> Non
 
 @settings
 def test_silence_after_the_last_release_is_exact(setting: Setting) -> None:
-    fast, reference = ours(setting, "fast").audio, ours(setting, "reference", torch.float64).audio
+    fast = ours(setting, "fast").audio
+    reference = ours(setting, "reference", torch.float64).audio.astype(np.float32)  # 1e-48 is silence there
     sounding = np.arange(1, fast.shape[1] + 1) * (fast != 0)
     expected = np.arange(1, fast.shape[1] + 1) * (reference != 0)
     assert np.abs(sounding.max(axis=1) - expected.max(axis=1)).max() <= 1
