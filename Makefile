@@ -30,8 +30,8 @@ lint: $(VENV)/installed   ## Style, types, and who may import whom
 test: lint                ## Everything CI runs
 	$(BIN)/pytest -m "not slow"
 
-slow: $(VENV)/installed   ## The longer checks
-	$(BIN)/pytest -m slow
+slow: $(VENV)/installed   ## The longer checks that need nothing else; soak and browser-test are the others
+	$(BIN)/pytest -m slow --ignore tests/service/test_soak.py --ignore tests/service/test_dashboard.py
 
 soak: $(VENV)/installed   ## 20 random kills during one study of 300 trials
 	$(BIN)/pytest -m slow tests/service/test_soak.py
