@@ -152,7 +152,7 @@ class Run:
         if stored and stored["state"] == "finished":
             self.reporter.note(f"study {self.name} is finished; this is its result again")
             report = json.loads(stored["result"])
-            return Result(_nebula_of(report), _public(report))
+            return Result(Nebula.from_entries(report.pop("entries")), report)
         stored = ledger.begin(self.name, self.plan.resolved(), origin)
         if json.loads(stored["origin"])["versions"] != origin["versions"]:
             self.reporter.note("this study began under other versions or another device; the last bits may differ")
@@ -270,10 +270,11 @@ class Run:
         return {"heldout": rows, "gap_closed": gap_closed(rows)}
 
     def _export(self, nebula: Nebula, report: dict[str, Any], identity: str, origin: dict[str, Any]) -> None:
-        nebula.save(self.out)
+        """Write provenance, then nebula: killed in between, the study finds no file of unknown origin in its way."""
         provenance = {"identity": identity, **report, "settings": self.plan.resolved(), "origin": origin}
         text = json.dumps(provenance, indent=1) + "\n"
         write_atomically(_provenance_path(self.out), text.encode())
+        nebula.save(self.out)
 
     def _refuse_other_settings(self, ledger: Ledger) -> None:
         if ledger.has(self.name):
@@ -337,14 +338,6 @@ def _trial_counts(ledger: Ledger, name: str) -> dict[str, int]:
 
 def _public_target(target: dict[str, Any] | None) -> dict[str, Any] | None:
     return target and {key: target[key] for key in ("usable", "skipped", "groups", "held_out", "grouped_by", "source")}
-
-
-def _public(report: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in report.items() if key != "entries"}
-
-
-def _nebula_of(report: dict[str, Any]) -> Nebula:
-    return Nebula.from_entries(report["entries"])
 
 
 def _provenance_path(nebula: Path) -> Path:

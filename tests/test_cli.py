@@ -110,6 +110,26 @@ def test_a_nebula_and_white_noise_as_target(call, tiny: list[str], tmp_path: Pat
     assert (tmp_path / "nebulae/like-drum.json").exists()
 
 
+@pytest.mark.parametrize("written", ["sounds.json", "sounds.provenance.json"])
+def test_a_run_that_dies_while_it_exports_is_finished_by_the_same_command(
+    written: str, call, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = Path.replace
+
+    def die_after(self: Path, target: Path) -> Path:
+        done = replace(self, target)
+        if Path(target).name == written:
+            raise OSError(5, "the machine went down")
+        return done
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", die_after)
+        assert call(*tiny).code == 1
+    again = call(*tiny, "--json")
+    assert again.code == 0, again.err
+    assert len(Nebula.load(tmp_path / "nebulae/sounds.json").curves) == 78
+
+
 def test_diversity_needs_no_target_and_tells_the_spread(call, tiny: list[str]) -> None:
     arguments = ["run", "--objective", "diversity", *tiny[3:]]
     report = json.loads(call(*arguments, "--json").out)
