@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nebula_tune.corpus.prepare import Prepare, is_silent, prepare
-from nebula_tune.distance.energy import SortedCorpus, within
+from nebula_tune.distance import L1, SortedCorpus
 from nebula_tune.embedding import Embedding, make_embedding
 from nebula_tune.files import write_atomically
 from nebula_tune.nebula import Nebula
@@ -62,7 +62,7 @@ class Target:
         self.sounds = len(vectors)
         self.sorted = SortedCorpus(data)
         self.mean_distance = mean_distance
-        self.mean_distance_v = float(within(data).sum()) / self.sounds**2
+        self.mean_distance_v = float(L1().within(data).sum()) / self.sounds**2
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> Target:
@@ -146,7 +146,7 @@ class Scorer:
         """The trial's score from all its chunks, in order."""
         vectors = torch.from_numpy(np.concatenate([c.vectors for c in chunks]))
         n = len(vectors)
-        row_sums = within(vectors).numpy()
+        row_sums = L1().within(vectors).numpy()
         total = float(row_sums.sum())
         if self.target:
             to_target = np.concatenate([c.to_target for c in chunks]) / self.target.sounds

@@ -1,4 +1,4 @@
-"""The l1 MMD of the paper (eq. 2), exact and fast, with what it says of each sound.
+"""The distances of energy distances: l1, the paper's, exact and fast by sorting; and Euclidean.
 
 With d = l1, eq. 2 is a sum over dimensions of one-dimensional energy distances. In one dimension the sum of
 |x - y_j| over a sorted set is a rank look-up in its prefix sums, so all sums cost O((n + m) log(n + m)) a
@@ -7,23 +7,18 @@ dimension instead of O(n m). Sums are accumulated in float64.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from typing import ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from nebula_tune.distance.inference import Groups, Inference, infer
-from nebula_tune.errors import UserInputError
+from nebula_tune.distance.base import Corpus, Distance
 
-Floats = NDArray[np.float64]
 SLICE = 2_000_000  # numbers of one slice of dimensions, to bound the float64 copies
 
 
 class SortedCorpus:
-    """A corpus (m, D) sorted once a dimension, for the sums of distances from any sounds to it."""
+    """A corpus (m, D) sorted once a dimension, for the sums of l1 distances from any sounds to it."""
 
     def __init__(self, y: Tensor) -> None:
         self.sounds, self.dimensions = y.shape
@@ -44,106 +39,26 @@ class SortedCorpus:
         return total
 
 
-def within(x: Tensor) -> Tensor:
-    """Sum over j of the l1 distance d(x_i, x_j), (n,) float64, of sounds x (n, D)."""
-    return SortedCorpus(x).sums(x)
+class L1(Distance):
+    """Sum over dimensions of |x - y|: the paper's (section 5). It sees each dimension's distribution by itself."""
+
+    name: ClassVar[str] = "l1"
+
+    def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.cdist(x, y, p=1)
+
+    def corpus(self, y: Tensor) -> Corpus:
+        return SortedCorpus(y)
 
 
-def mean_within(x: NDArray[np.float32], groups: Groups = None) -> float:
-    """E d(x, x') over pairs of different groups, of sounds x (n, D)."""
-    data = _matrix(x, "x")
-    same, pairs = _same_group(data, groups, "x")
-    return (float(within(data).sum()) - same) / pairs
+class Euclidean(Distance):
+    """|x - y| in the Euclidean norm: the energy distance of Székely and Rizzo. It sees how dimensions go together."""
 
+    name: ClassVar[str] = "euclidean"
 
-@dataclass(frozen=True)
-class MMD:
-    """The l1 MMD of two corpora and what can be said of it. Made by :func:`l1_mmd`.
-
-    Attributes:
-        mmd: eq. 2 of the paper (a V-statistic: it exceeds the true distance by E d(x,x')/n + E d(y,y')/m).
-        mmd_unbiased: the U-statistic; sounds of one group are never compared with each other.
-        witness: (n,) how far each x pulls its corpus from y: 2 E d(x,y) - 2 E d(x,x').
-        ci95: interval of the unbiased estimate, lower end cut at 0; worked out when first asked for.
-        p_value: of "both corpora follow one law", by permuting groups; worked out when first asked for.
-    """
-
-    mmd: float
-    mmd_unbiased: float
-    witness: Floats
-    n: int
-    m: int
-    _x: NDArray[np.float32]
-    _y: NDArray[np.float32]
-    _groups: tuple[Groups, Groups]
-
-    @cached_property
-    def _inference(self) -> Inference:
-        return infer(self._x, self._y, *self._groups)
-
-    @property
-    def ci95(self) -> tuple[float, float]:
-        return self._inference.ci95
-
-    @property
-    def p_value(self) -> float:
-        return self._inference.p_value
-
-
-def l1_mmd(x: ArrayLike, y: ArrayLike, groups_x: Groups = None, groups_y: Groups = None) -> MMD:
-    """Distance between corpora x (n, D) and y (m, D) of embedded sounds: eq. 2 with d = l1.
-
-    ``groups_x`` and ``groups_y`` name each sound's group (preset, kit, file), (n,) and (m,); by default every
-    sound is its own. Raises UserInputError for shapes that do not fit, numbers that are not finite, or fewer
-    than two groups on a side.
-    """
-    first, second = _matrix(x, "x"), _matrix(y, "y")
-    if first.shape[1] != second.shape[1]:
-        raise UserInputError(f"x has {first.shape[1]} dimensions and y has {second.shape[1]}; they must agree")
-    n, m = len(first), len(second)
-    to_y, to_x = SortedCorpus(second).sums(first), within(first)
-    cross, xx, yy = float(to_y.sum()), float(to_x.sum()), float(within(second).sum())
-    same_xx, pairs_x = _same_group(first, groups_x, "x")
-    same_yy, pairs_y = _same_group(second, groups_y, "y")
-    return MMD(
-        mmd=2 * cross / (n * m) - xx / n**2 - yy / m**2,
-        mmd_unbiased=2 * cross / (n * m) - (xx - same_xx) / pairs_x - (yy - same_yy) / pairs_y,
-        witness=(2 * to_y / m - 2 * to_x / (n - 1)).numpy(),
-        n=n,
-        m=m,
-        _x=first.numpy(),
-        _y=second.numpy(),
-        _groups=(groups_x, groups_y),
-    )
-
-
-def _matrix(values: ArrayLike, name: str) -> Tensor:
-    try:
-        array = np.asarray(values, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise UserInputError(f"{name} must be numbers, (sounds, dimensions): {error}") from error
-    if array.ndim < 2 or len(array) < 2 or array.size == 0:
-        raise UserInputError(f"{name} must be (sounds, dimensions) with at least 2 sounds, not {array.shape}")
-    array = array.reshape(len(array), -1)
-    if not np.isfinite(array).all():
-        raise UserInputError(f"{name} holds numbers that are not finite")
-    return torch.from_numpy(np.ascontiguousarray(array))
-
-
-def _same_group(x: Tensor, groups: Groups, name: str) -> tuple[float, int]:
-    """Sum of distances over ordered pairs of one group, and the number of ordered pairs of different groups."""
-    pairs = len(x) ** 2
-    if groups is None:
-        return 0.0, pairs - len(x)
-    total = 0.0
-    labels = np.unique(np.asarray(groups), return_inverse=True)[1]
-    if len(labels) != len(x) or labels.max() == 0:
-        raise UserInputError(f"groups of {name} must name one group for each sound, and at least two groups")
-    for label in range(labels.max() + 1):
-        members = x[torch.from_numpy(labels == label)]
-        pairs -= len(members) ** 2
-        total += float(within(members).sum()) if len(members) > 1 else 0.0
-    return total, pairs
+    def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
+        # Not by a matrix product: a sound's distance to itself, or to a near copy, would be noise.
+        return torch.cdist(x, y, p=2, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def _slices(dimensions: int, sounds: int) -> list[slice]:

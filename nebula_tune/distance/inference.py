@@ -1,4 +1,4 @@
-"""Interval and p-value of an unbiased energy distance, from one matrix of distances.
+"""Interval and p-value of an unbiased distance of corpora, from one matrix of distances.
 
 The matrix is summed over groups first (sounds of one preset, kit or file move together), so that jackknife
 and permutations both work on groups by groups.
@@ -12,6 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from nebula_tune.distance.base import Distance
+from nebula_tune.distance.energy import L1
 
 Groups = Sequence[object] | NDArray[np.generic] | None
 Floats = NDArray[np.float64]
@@ -32,15 +35,20 @@ class Inference:
 
 
 def infer(
-    x: NDArray[np.float32], y: NDArray[np.float32], groups_x: Groups = None, groups_y: Groups = None, seed: int = 0
+    x: NDArray[np.float32],
+    y: NDArray[np.float32],
+    groups_x: Groups = None,
+    groups_y: Groups = None,
+    seed: int = 0,
+    distance: Distance | None = None,
 ) -> Inference:
-    """Unbiased estimate U, its 95 % interval and the permutation p-value of x (n, D) against y (m, D).
+    """Unbiased estimate U, its 95 % interval and the permutation p-value of x (n, D) against y (m, D); l1 by default.
 
     The interval is U ± 1.96 sqrt(max(v_J, v_perm)), its lower end cut at 0: v_J from deleting one group at a time,
     v_perm the mean squared U over permuted labels (where both laws are one, the jackknife alone is degenerate).
     """
     labels, first = _pooled_labels(x, y, groups_x, groups_y)
-    sums, sizes = group_sums(np.concatenate([x, y]), labels), np.bincount(labels).astype(np.float64)
+    sums, sizes = group_sums(np.concatenate([x, y]), labels, distance), np.bincount(labels).astype(np.float64)
     in_x = np.arange(len(sizes)) < first
     estimate = _u_statistic(sums, sizes, in_x[None].astype(np.float64))[0]
 
@@ -54,14 +62,15 @@ def infer(
     return Inference(float(estimate), (low, high), p_value)
 
 
-def group_sums(vectors: NDArray[np.float32], labels: NDArray[np.intp]) -> Floats:
-    """Sums of l1 distances between groups (groups, groups) float64, zero within a group."""
+def group_sums(vectors: NDArray[np.float32], labels: NDArray[np.intp], distance: Distance | None = None) -> Floats:
+    """Sums of distances (l1 by default) between groups (groups, groups) float64, zero within a group."""
+    distance = distance or L1()
     data = torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))
     owner = torch.from_numpy(labels)
     count = int(labels.max()) + 1
     sums = torch.zeros(count, count, dtype=torch.float64)
     for start in range(0, len(data), ROWS):
-        rows = torch.cdist(data[start : start + ROWS], data, p=1).double()
+        rows = distance.pairwise(data[start : start + ROWS], data).double()
         by_column = torch.zeros(len(rows), count, dtype=torch.float64).index_add_(1, owner, rows)
         sums.index_add_(0, owner[start : start + ROWS], by_column)
     sums.fill_diagonal_(0)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nebula_tune.distance.energy import l1_mmd, within
+from nebula_tune.distance import L1, l1_mmd
 from nebula_tune.distance.inference import Z95
 from nebula_tune.scoring import Request
 from nebula_tune.study.executor import Executor
@@ -69,7 +69,7 @@ def spread_card(
 def _spread(vectors: Vectors) -> tuple[float, list[float]]:
     """The mean distance of two sounds, and its 95 % interval by the jackknife."""
     n = len(vectors)
-    sums = within(torch.from_numpy(vectors)).numpy()
+    sums = L1().within(torch.from_numpy(vectors)).numpy()
     value = float(sums.sum() / (n * (n - 1)))
     without = (sums.sum() - 2 * sums) / ((n - 1) * (n - 2))
     deviation = float(np.sqrt((n - 1) / n * np.sum((without - without.mean()) ** 2)))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nebula_tune.corpus.cache import cache_folder, digest
 from nebula_tune.corpus.groups import GroupBy, hold_out
-from nebula_tune.distance.energy import mean_within
+from nebula_tune.distance import mean_within
 from nebula_tune.embedding.base import Embedding
 from nebula_tune.embedding.embedded import Embedded, Progress, Source, embed_source
 from nebula_tune.scoring import Target

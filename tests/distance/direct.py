@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+
+Matrix = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -12,15 +14,15 @@ def distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.abs(x[:, None].astype(np.float64) - y[None].astype(np.float64)).sum(axis=2)
 
 
-def mmd(x: np.ndarray, y: np.ndarray) -> float:
+def mmd(x: np.ndarray, y: np.ndarray, matrix: Matrix = distances) -> float:
     """Eq. 2 of the paper."""
-    return float(2 * distances(x, y).mean() - distances(x, x).mean() - distances(y, y).mean())
+    return float(2 * matrix(x, y).mean() - matrix(x, x).mean() - matrix(y, y).mean())
 
 
-def between(x: np.ndarray, groups: Sequence[object] | None = None) -> float:
+def between(x: np.ndarray, groups: Sequence[object] | None = None, matrix: Matrix = distances) -> float:
     """Mean distance over pairs of different groups."""
     names = np.arange(len(x)) if groups is None else np.asarray(groups)
-    return float(distances(x, x)[names[:, None] != names[None]].mean())
+    return float(matrix(x, x)[names[:, None] != names[None]].mean())
 
 
 def unbiased(
@@ -28,6 +30,7 @@ def unbiased(
     y: np.ndarray,
     groups_x: Sequence[object] | None = None,
     groups_y: Sequence[object] | None = None,
+    matrix: Matrix = distances,
 ) -> float:
     """The U-statistic."""
-    return float(2 * distances(x, y).mean() - between(x, groups_x) - between(y, groups_y))
+    return float(2 * matrix(x, y).mean() - between(x, groups_x, matrix) - between(y, groups_y, matrix))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import energy_distance
 
-from nebula_tune.distance import SortedCorpus, energy, l1_mmd, mean_within, within
+from nebula_tune.distance import L1, SortedCorpus, energy, l1_mmd, mean_within
 from nebula_tune.errors import UserInputError
 from tests.distance import direct
 
@@ -122,7 +122,7 @@ def test_256_sounds_against_10000_in_512_dimensions() -> None:
     x, y = (rng.standard_normal((n, 512), dtype=np.float32) for n in (256, 10_000))
     result = l1_mmd(x, y)
     some = [0, 100, 255]
-    to_x = within(torch.from_numpy(x)).numpy()[some] / 255
+    to_x = L1().within(torch.from_numpy(x)).numpy()[some] / 255
     assert to_x == pytest.approx([direct.distances(x[i : i + 1], x).sum() / 255 for i in some])
     expected = [2 * direct.distances(x[i : i + 1], y).mean() - 2 * d for i, d in zip(some, to_x, strict=True)]
     assert result.witness[some] == pytest.approx(expected, rel=1e-9, abs=1e-8)
