@@ -1,6 +1,7 @@
 """nebula-tune: tune a synthesizer's nebula to a folder of sounds.
 
-``Nebula``, ``Voice`` and ``tune`` are loaded on first use, so that importing the package stays quick.
+``Nebula``, ``Constellation``, ``Voice`` and ``tune`` are loaded on first use, so that importing the package stays
+quick.
 """
 
 from __future__ import annotations
@@ -8,14 +9,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nebula_tune.constellation import Constellation
     from nebula_tune.nebula import Nebula
     from nebula_tune.run import tune
     from nebula_tune.synth.voice import Voice
 
 __version__ = "0.1.0"
-__all__ = ["Nebula", "Voice", "__version__", "tune"]
+__all__ = ["Constellation", "Nebula", "Voice", "__version__", "tune"]
 
-_HOMES = {"Nebula": "nebula_tune.nebula", "Voice": "nebula_tune.synth.voice", "tune": "nebula_tune.run"}
+_HOMES = {
+    "Constellation": "nebula_tune.constellation",
+    "Nebula": "nebula_tune.nebula",
+    "Voice": "nebula_tune.synth.voice",
+    "tune": "nebula_tune.run",
+}
 
 
 def __getattr__(name: str) -> Any:

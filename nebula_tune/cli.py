@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from nebula_tune import __version__
-from nebula_tune.errors import NebulaTuneError
+from nebula_tune.errors import NebulaError, NebulaTuneError
 from nebula_tune.study import DEFAULT_URL
 
 if TYPE_CHECKING:
@@ -180,28 +180,38 @@ def export(
 
 @app.command()
 def render(
-    nebula: Annotated[str, typer.Argument(help="A nebula's file or name (default, drum).")],
+    nebula: Annotated[str, typer.Argument(help="A nebula's or constellation's file, or a name (default, drum).")],
     count: Annotated[int, typer.Option(help="How many sounds.")],
     out: Annotated[Path, typer.Option(help="Folder to write to.")],
     first: Annotated[int, typer.Option(help="Index of the first sound; with the default nebula, in synth1B1.")] = 0,
     kind: Annotated[str, typer.Option("--format", help="wav or flac.")] = "wav",
     parameters_only: Annotated[
-        bool, typer.Option("--parameters-only", help="No audio: parameters.parquet and parameters.npz.")
+        bool, typer.Option("--parameters-only", help="No audio: parameters.parquet, parameters.npz and nebula.json.")
     ] = False,
     sample_rate: Annotated[int, typer.Option(help="Hz.")] = 44100,
     seconds: Annotated[float, typer.Option(help="Length of each sound.")] = 4.0,
+    only: Annotated[
+        str | None, typer.Option("--class", help="Draw from this class of a constellation's atoms only.")
+    ] = None,
     synth: Annotated[str, typer.Option(help="The synth's architecture.")] = "voice",
 ) -> None:
-    """Write sounds of a nebula as audio files, with their parameters in parameters.parquet.
+    """Write sounds of a nebula or constellation as audio files, with their parameters in parameters.parquet.
 
     The same indices give the same sounds. Files that are there already are kept, so an interrupted call is finished by
     the same call.
     """
     from nebula_tune.console import counting
+    from nebula_tune.constellation import Constellation
     from nebula_tune.corpus.writer import BATCH, write_parameters, write_sounds
     from nebula_tune.synth import architecture
 
-    player = architecture(synth)(nebula, BATCH, sample_rate, seconds)
+    kind_of_synth = architecture(synth)
+    source = kind_of_synth.resolve_sounds(nebula)
+    if only is not None:
+        if not isinstance(source, Constellation):
+            raise NebulaError(f"--class {only}: only a constellation has classes, and {nebula} is a nebula")
+        source = source.of_class(only)
+    player = kind_of_synth(source, BATCH, sample_rate, seconds)
     if parameters_only:
         write_parameters(player, first, count, out, archive=True)
         return

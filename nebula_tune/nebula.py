@@ -52,10 +52,7 @@ class Nebula:
         path = find_nebula(source)
         if path is None:
             raise NebulaError(f"no nebula {str(source)!r}: neither a file nor a shipped nebula ({shipped_names()})")
-        try:
-            entries = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise NebulaError(f"cannot read nebula {path}: {error}") from error
+        entries = read_json(path)
         try:
             return cls.from_entries(entries)
         except NebulaError as error:
@@ -64,6 +61,8 @@ class Nebula:
     @classmethod
     def from_entries(cls, entries: Any) -> Nebula:
         """Build from torchsynth's list of ``{"name": [module, parameter, "curve"|"symmetric"], "value": ...}``."""
+        if isinstance(entries, dict) and "atoms" in entries:
+            raise NebulaError("a constellation; a nebula is needed here")
         if not isinstance(entries, list):
             raise NebulaError("a nebula is a JSON list of {name, value} entries")
         curves: dict[str, float] = {}
@@ -108,6 +107,14 @@ class Nebula:
     def save(self, path: str | Path) -> None:
         """Write the JSON file atomically."""
         write_atomically(path, self.to_json().encode())
+
+
+def read_json(path: Path) -> Any:
+    """Data of a nebula's or constellation's file; raises NebulaError for one that cannot be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise NebulaError(f"cannot read nebula {path}: {error}") from error
 
 
 def find_nebula(source: str | Path) -> Path | None:

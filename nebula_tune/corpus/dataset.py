@@ -10,6 +10,7 @@ import torch.distributed
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
+from nebula_tune.constellation import Constellation
 from nebula_tune.errors import SettingsError
 from nebula_tune.nebula import Nebula
 from nebula_tune.synth import Synth, architecture, synth1b1
@@ -37,7 +38,7 @@ class SynthDataset(IterableDataset[Sounds]):
             ...
 
     Args:
-        nebula: a Nebula, a file, or a name; the default nebula's sounds are synth1B1.
+        nebula: a Nebula or Constellation, a file of either, or a name; the default nebula's sounds are synth1B1.
         count: sounds before the split, from ``first_index`` on.
         batch_size: sounds a batch; the last may be smaller. It changes no sound.
         first_index: of the data set's first sound.
@@ -55,7 +56,7 @@ class SynthDataset(IterableDataset[Sounds]):
 
     def __init__(
         self,
-        nebula: Nebula | str = "default",
+        nebula: Nebula | Constellation | str = "default",
         count: int = 10**9,
         batch_size: int = 128,
         first_index: int = 0,
@@ -77,7 +78,7 @@ class SynthDataset(IterableDataset[Sounds]):
             raise SettingsError(f"rank {rank} of {world_size}")
         synth1b1.check(first_index, count)
         self._architecture = architecture(synth)
-        self.nebula = self._architecture.resolve(nebula)
+        self.nebula = self._architecture.resolve_sounds(nebula)
         self.first_index, self.count, self.batch_size, self.split = first_index, count, batch_size, split
         self._settings = (sample_rate, seconds, device)
         self._share = (rank, world_size)

@@ -18,7 +18,7 @@ from nebula_tune.synth.backends import cores
 
 FORMATS = ("wav", "flac")
 BATCH = 64  # sounds
-TABLE, ARCHIVE = "parameters.parquet", "parameters.npz"
+TABLE, ARCHIVE, NEBULA = "parameters.parquet", "parameters.npz", "nebula.json"
 
 
 def write_sounds(
@@ -70,7 +70,8 @@ def write_parameters(synth: Synth, first_index: int, count: int, folder: Path, a
 
     Columns: ``index``; ``raw.NAME`` and then ``human.NAME`` for each parameter in registration order (float32 and
     float64); ``is_train``. The archive has ``index``, ``names``, ``raw`` and ``human`` (sounds, parameters) and
-    ``is_train``. Returns the table's path.
+    ``is_train``; with it comes ``nebula.json``, under which the raw values mean the human ones.
+    Returns the table's path.
     """
     import pyarrow
     from pyarrow import parquet
@@ -92,4 +93,5 @@ def write_parameters(synth: Synth, first_index: int, count: int, folder: Path, a
         buffer = io.BytesIO()
         np.savez_compressed(buffer, index=index, names=names, raw=raw, human=human, is_train=train)
         write_atomically(folder / ARCHIVE, buffer.getvalue())
+        synth.nebula.save(folder / NEBULA)
     return path

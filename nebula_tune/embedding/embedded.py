@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nebula_tune.constellation import Constellation, load_sounds
 from nebula_tune.corpus.cache import VectorCache, digest
 from nebula_tune.corpus.folder import Skipped, SoundFile, Unusable, find_audio, fingerprint, read_audio
 from nebula_tune.corpus.groups import GroupBy
@@ -60,28 +61,31 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Source:
-    """What to embed: a folder, a nebula or white noise. Made by :meth:`parse`."""
+    """What to embed: a folder, a nebula or constellation, or white noise. Made by :meth:`parse`."""
 
     text: str
-    nebula: Nebula | None = None
+    nebula: Nebula | Constellation | None = None
     folder: Path | None = None
 
     @classmethod
     def parse(cls, text: str) -> Source:
-        """A folder, a nebula file, a shipped nebula's name, or ``white-noise``; an existing path wins over a name."""
+        """A folder, a nebula's or constellation's file, a shipped nebula's name, or ``white-noise``.
+
+        An existing path wins over a name.
+        """
         path = Path(text)
         if path.is_dir():
             return cls(text, folder=path)
         if text == WHITE_NOISE and not path.exists():
             return cls(text)
         if find_nebula(text) is not None and (path.suffix == ".json" or not path.exists()):
-            return cls(text, nebula=Nebula.load(text))
+            return cls(text, nebula=load_sounds(text))
         return cls(text, folder=path)  # whose reading says what is wrong with it
 
     @property
     def name(self) -> str:
         """A short name for a study of it."""
-        return Path(self.text).stem if self.nebula else Path(self.text).resolve().name
+        return Path(self.text).stem.removesuffix(".constellation") if self.nebula else Path(self.text).resolve().name
 
 
 def embed_source(
@@ -180,7 +184,7 @@ def _in_order(work: Callable[[Path], T], paths: Sequence[Path]) -> Iterator[tupl
 
 
 def _embed_synthetic(
-    nebula: Nebula | None,
+    nebula: Nebula | Constellation | None,
     embedding: Embedding,
     style: Prepare,
     cache: VectorCache,
@@ -188,7 +192,7 @@ def _embed_synthetic(
     indices: range,
     progress: Progress | None,
 ) -> Embedded:
-    what = digest([synth.__name__, synth.panel.complete(nebula).entries()]) if nebula else WHITE_NOISE
+    what = digest([synth.__name__, _content(nebula, synth)]) if nebula else WHITE_NOISE
     keys = tuple(digest([what, index]) for index in indices)
     cache_key = digest(keys)
     vectors = cache.get(cache_key)
@@ -209,6 +213,16 @@ def _embed_synthetic(
         vectors = np.concatenate(parts)
         cache.put(cache_key, vectors)
     return Embedded(vectors, keys, tuple(str(i) for i in indices), ("",) * len(indices), ())
+
+
+def _content(nebula: Nebula | Constellation, synth: type[Synth]) -> Any:
+    """What a nebula's or constellation's sounds depend on, as JSON."""
+    resolved = synth.resolve_sounds(nebula)
+    if isinstance(resolved, Nebula):
+        return resolved.entries()
+    content = resolved.as_json()
+    del content["provenance"]
+    return content
 
 
 def white_noise(indices: Iterable[int], samples: int) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,20 +11,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nebula_tune.errors import UserInputError
+from nebula_tune.constellation import Constellation, load_sounds
+from nebula_tune.errors import NebulaError, UserInputError
 from nebula_tune.nebula import Nebula
 from nebula_tune.synth import fast_gpu, synth1b1
 from nebula_tune.synth.backends import BACKENDS, Renderer
 from nebula_tune.synth.noise import ROWS, noise_rows
 from nebula_tune.synth.parameters import Controls, Panel
+from nebula_tune.synth.placing import place
 
 
 class Synth(ABC):
-    """A synth architecture under one nebula. Subclasses give a ``panel`` and a patch (:meth:`play`).
+    """A synth architecture under one nebula or constellation. Subclasses give a ``panel`` and a patch (:meth:`play`).
 
     Args:
-        nebula: a Nebula, a file, or a shipped nebula's name; "default" is the architecture's own. What it does not
-            list is as in that.
+        nebula: a Nebula, a Constellation, a file of either, or a shipped nebula's name; "default" is the architecture's
+            own. What a nebula does not list is as in that.
         batch_size: sounds a batch.
         sample_rate: Hz of the audio. Control signals run at 441 Hz whatever it is.
         seconds: length of each sound.
@@ -41,7 +44,7 @@ class Synth(ABC):
 
     def __init__(
         self,
-        nebula: Nebula | str | Path = "default",
+        nebula: Nebula | Constellation | str | Path = "default",
         batch_size: int = 128,
         sample_rate: int = 44100,
         seconds: float = 4.0,
@@ -55,7 +58,9 @@ class Synth(ABC):
                 f"a synth needs batch_size >= 1, sample_rate >= 1000 and 0 < seconds <= 3600, "
                 f"not {batch_size}, {sample_rate}, {seconds}"
             )
-        self.nebula = self.resolve(nebula)
+        sounds = self.resolve_sounds(nebula)
+        self.constellation = sounds if isinstance(sounds, Constellation) else None
+        self.nebula = sounds.nebula if isinstance(sounds, Constellation) else sounds
         self.batch_size = batch_size
         self.sample_rate = int(sample_rate)
         self.device = torch.device(device)
@@ -87,6 +92,17 @@ class Synth(ABC):
             return cls.panel.default_nebula
         return cls.panel.complete(Nebula.load(nebula))
 
+    @classmethod
+    def resolve_sounds(cls, source: Nebula | Constellation | str | Path) -> Nebula | Constellation:
+        """:meth:`resolve`, where a constellation or its file will do too. Raises NebulaError."""
+        if not isinstance(source, Nebula | Constellation) and (str(source) != "default" or Path(source).is_file()):
+            source = load_sounds(source)
+        if not isinstance(source, Constellation):
+            return cls.resolve(source)
+        if source.parameters != cls.panel.names:
+            raise NebulaError(f"this constellation is not one of {cls.__name__}'s: its parameters are others")
+        return replace(source, nebula=cls.panel.complete(source.nebula))
+
     @property
     def backend(self) -> str:
         """What computes the audio: "fast" or "reference"."""
@@ -110,11 +126,17 @@ class Synth(ABC):
         return self.render(raw, first), raw, train.to(self.device, non_blocking=True)
 
     def draw(self, first_index: int, sounds: int) -> Tensor:
-        """Raw parameters (sounds, parameters) float32 of the sounds from ``first_index`` on."""
-        return self._numbers(first_index, sounds, len(self.panel))
+        """Raw parameters (sounds, parameters) float32 of the sounds from ``first_index`` on.
+
+        Under a constellation the atom is picked by the first number after the sound's own.
+        """
+        if self.constellation is None or self.constellation.is_base:
+            return self._numbers(first_index, sounds, len(self.panel))
+        own, following = self.draw_with_coins(first_index, sounds)
+        return place(self.constellation, own, following[:, int(np.argmin(self.panel.draw_order))])
 
     def draw_with_coins(self, first_index: int, sounds: int) -> tuple[Tensor, Tensor]:
-        """:meth:`draw`, and one more uniform number a parameter from the same generators, (sounds, parameters)."""
+        """A nebula's :meth:`draw`, and one more uniform number a parameter from the same generators."""
         count = len(self.panel)
         numbers = self._numbers(first_index, sounds, 2 * count)
         return numbers[:, :count], numbers[:, count:]
