@@ -33,6 +33,7 @@ from nebula_tune.study.journal import default_log, journal
 from nebula_tune.study.lease import Lease
 from nebula_tune.study.ledger import Ledger
 from nebula_tune.study.plan import Plan, choose_study, differences, override
+from nebula_tune.study.schema import public_target
 from nebula_tune.study.target import SplitTarget, embed_corpus
 from nebula_tune.synth import architecture
 from nebula_tune.trial import Point
@@ -147,13 +148,13 @@ class Run:
         origin = {"target": target.described if target else None, "versions": _versions(self.device)}
         stored = ledger.record(self.name) if ledger.has(self.name) else None
         if stored:
-            _refuse_differences(self.name, "target", json.loads(stored["origin"])["target"], origin["target"])
+            _refuse_differences(self.name, "target", ledger.target(self.name), origin["target"])
         self._refuse_foreign_file(stored["identity"] if stored else None)
-        if stored and stored["state"] == "finished":
+        if stored and stored["state"] == "finished" and (result := ledger.result(self.name)):
             self.reporter.note(f"study {self.name} is finished; this is its result again")
-            report = json.loads(stored["result"])
-            return Result(Nebula.from_entries(report.pop("entries")), report)
-        stored = ledger.begin(self.name, self.plan.resolved(), origin)
+            report, entries = result
+            return Result(Nebula.from_entries(entries), report)
+        stored = ledger.begin(self.name, self.plan.resolved(), {"versions": origin["versions"]}, origin["target"])
         if json.loads(stored["origin"])["versions"] != origin["versions"]:
             self.reporter.note("this study began under other versions or another device; the last bits may differ")
         path = Path(self.options.log) if self.options.log else default_log(ledger.url)
@@ -203,10 +204,10 @@ class Run:
             "embedding": self.plan.settings.embedding.name,
             "trials": _trial_counts(ledger, self.name),
             "seconds": round(seconds, 1),
-            "target": _public_target(origin["target"]),
+            "target": public_target(origin["target"]),
         }
         self._export(nebula, report, stored["identity"], origin)
-        ledger.update(self.name, state="finished", phase="", result=json.dumps(report | {"entries": nebula.entries()}))
+        ledger.finish(self.name, report, nebula.entries())
         log.info("run finished", extra={"fields": {"seconds": report["seconds"], "trials": report["trials"]}})
         return Result(nebula, report)
 
@@ -334,10 +335,6 @@ def _trial_counts(ledger: Ledger, name: str) -> dict[str, int]:
             counts[trial.sampler] = counts.get(trial.sampler, 0) + 1
     again = len(ledger.reevaluated(name))
     return counts | ({"re-evaluate": again} if again else {})
-
-
-def _public_target(target: dict[str, Any] | None) -> dict[str, Any] | None:
-    return target and {key: target[key] for key in ("usable", "skipped", "groups", "held_out", "grouped_by", "source")}
 
 
 def _provenance_path(nebula: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The study database: opened through SQLAlchemy, with Optuna's tables and our own."""
+"""The study database: its URL, its errors in plain words, and how it is opened: Optuna's tables and our own."""
 
 from __future__ import annotations
 
@@ -13,42 +13,10 @@ import sqlalchemy as sa
 
 from nebula_tune.errors import NebulaTuneError, StorageError, StudyError
 from nebula_tune.study import DEFAULT_URL
+from nebula_tune.study.schema import bring_up_to_date
 
-SCHEMA_VERSION = 1
 SQLITE_TIMEOUT = 60  # seconds to wait for another process's write; ?timeout= in the URL says otherwise
 CONNECT_TIMEOUT = 10  # seconds to wait for a server that does not answer
-
-metadata = sa.MetaData()
-schema = sa.Table("nebula_tune_schema", metadata, sa.Column("version", sa.Integer, primary_key=True))
-studies = sa.Table(
-    "nebula_tune_studies",
-    metadata,
-    sa.Column("name", sa.String(255), primary_key=True),
-    sa.Column("identity", sa.String(32), nullable=False),  # of this study, whatever its name
-    sa.Column("settings", sa.Text, nullable=False),  # JSON: the resolved study
-    sa.Column("origin", sa.Text, nullable=False),  # JSON: target, versions, device
-    sa.Column("state", sa.String(16), nullable=False),
-    sa.Column("phase", sa.String(64), nullable=False, default=""),
-    sa.Column("seconds", sa.Float, nullable=False, default=0.0),
-    sa.Column("rate", sa.Float, nullable=False, default=0.0),
-    sa.Column("workers", sa.Integer, nullable=False, default=0),
-    sa.Column("last_error", sa.Text, nullable=False, default=""),
-    sa.Column("result", sa.Text),  # JSON, once finished
-    sa.Column("owner_host", sa.String(255)),
-    sa.Column("owner_pid", sa.Integer),
-    sa.Column("owner_started", sa.String(64)),  # the process's start, since process ids come round again
-    sa.Column("owner_token", sa.String(32)),
-    sa.Column("heartbeat", sa.Integer, nullable=False, default=0),
-)
-reevaluations = sa.Table(
-    "nebula_tune_reevaluations",
-    metadata,
-    sa.Column("study", sa.String(255), primary_key=True),
-    sa.Column("candidate", sa.Integer, primary_key=True),
-    sa.Column("repeat", sa.Integer, primary_key=True),
-    sa.Column("value", sa.Float(53)),
-    sa.Column("mmd", sa.Float(53)),
-)
 
 
 def normalise_url(url: str) -> str:
@@ -152,8 +120,7 @@ def _connect(storage_class: Any, url: str, arguments: dict[str, Any]) -> Any:
     storage = storage_class(url, engine_kwargs=arguments)
     if _sqlite_file(url) is not None:
         _tune_sqlite(storage.engine)
-    metadata.create_all(storage.engine)
-    _check_schema(storage.engine, url)
+    bring_up_to_date(storage.engine, shown(url))
     return storage
 
 
@@ -174,15 +141,3 @@ def _tune_sqlite(engine: sa.Engine) -> None:
         cursor.close()
 
     engine.dispose()
-
-
-def _check_schema(engine: sa.Engine, url: str) -> None:
-    with engine.begin() as connection:
-        version = connection.execute(sa.select(sa.func.max(schema.c.version))).scalar()
-        if version is None:
-            connection.execute(schema.insert().values(version=SCHEMA_VERSION))
-        elif version > SCHEMA_VERSION:
-            raise StudyError(
-                f"database {shown(url)} was written by a newer nebula-tune (schema {version}, this one knows "
-                f"{SCHEMA_VERSION}); upgrade nebula-tune, or give another --storage"
-            )

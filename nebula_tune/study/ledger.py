@@ -20,8 +20,18 @@ import sqlalchemy as sa
 from nebula_tune.errors import StudyError
 from nebula_tune.search import Space
 from nebula_tune.study.connection import Database
-from nebula_tune.study.database import normalise_url, open_storage, reevaluations, studies
+from nebula_tune.study.database import normalise_url, open_storage
 from nebula_tune.study.executor import Failure
+from nebula_tune.study.schema import (
+    OF_STUDY,
+    read_outcome,
+    read_target,
+    reevaluations,
+    studies,
+    target_row,
+    targets,
+    write_outcome,
+)
 from nebula_tune.trial import Point, Score
 
 Key = tuple[int, int, int]  # phase, generation, index
@@ -80,8 +90,10 @@ class Ledger:
         row: int = self.database.call(lambda _: self.storage.get_study_id_from_name(name))
         return row
 
-    def begin(self, name: str, settings: dict[str, Any], origin: dict[str, Any]) -> dict[str, Any]:
-        """The study's row, made where there is none."""
+    def begin(
+        self, name: str, settings: dict[str, Any], origin: dict[str, Any], target: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """The study's row, made where there is none; with its target as :attr:`SplitTarget.described` tells it."""
         import optuna
 
         if not self.has(name):
@@ -97,9 +109,33 @@ class Ledger:
                 optuna.create_study(storage=self.storage, study_name=name, direction="minimize", load_if_exists=True)
                 with suppress(sa.exc.IntegrityError), self.engine.begin() as connection:  # it is there already
                     connection.execute(studies.insert().values(**row))
+                    if target:
+                        connection.execute(targets.insert().values(**target_row(name, target)))
 
             self.database.call(insert)
         return self.record(name)
+
+    def target(self, name: str) -> dict[str, Any] | None:
+        """A study's target as :meth:`begin` was given it."""
+        return self.database.run(lambda connection, _: read_target(connection, name))
+
+    def finish(self, name: str, report: dict[str, Any], nebula: list[dict[str, Any]]) -> None:
+        """Keep a study's report, with its score card, and the exported nebula's entries: it is finished."""
+
+        def write(connection: sa.Connection, _: bool) -> None:
+            self.check_lease(connection, name)
+            result = write_outcome(connection, name, report, nebula)
+            done = {"state": "finished", "phase": "", "result": result}
+            connection.execute(studies.update().where(studies.c.name == name).values(**done))
+
+        self.database.run(write)
+
+    def result(self, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
+        """What :meth:`finish` was given; None for a study that is not finished."""
+        rest = self.record(name)["result"]
+        if rest is None:
+            return None
+        return self.database.run(lambda connection, _: read_outcome(connection, name, rest))
 
     def update(self, name: str, **columns: Any) -> None:
         """Change columns of a study's row."""
@@ -116,7 +152,8 @@ class Ledger:
             with suppress(KeyError):  # an attempt before this one removed it
                 optuna.delete_study(study_name=name, storage=self.storage)
             with self.engine.begin() as connection:
-                connection.execute(reevaluations.delete().where(reevaluations.c.study == name))
+                for table in OF_STUDY:
+                    connection.execute(table.delete().where(table.c.study == name))
                 connection.execute(studies.delete().where(studies.c.name == name))
 
         self.database.call(remove)

@@ -52,12 +52,12 @@ def _alive(ledger: Ledger, name: str, row: dict[str, Any]) -> bool:
 
 def exported_nebula(ledger: Ledger, name: str, trial: int | None) -> Nebula:
     """The nebula of a study's result, or of trial number ``trial``. Raises StudyError where there is none."""
-    row = ledger.record(name)
     if trial is None:
-        if row["result"] is None:
+        result = ledger.result(name)
+        if result is None:
             raise StudyError(f"study {name} has no result yet; run it to its end, or name a trial with --trial")
-        return Nebula.from_entries(json.loads(row["result"])["entries"])
-    plan = Plan.read(json.loads(row["settings"]))
+        return Nebula.from_entries(result[1])
+    plan = Plan.read(json.loads(ledger.record(name)["settings"]))
     for stored in ledger.trials(name):
         if stored.number == trial:
             curves, symmetric = dict(plan.start.curves), dict(plan.start.symmetric)

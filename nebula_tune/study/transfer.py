@@ -7,8 +7,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from nebula_tune.errors import StudyError
-from nebula_tune.study.database import reevaluations, shown, studies
+from nebula_tune.study.database import shown
 from nebula_tune.study.ledger import Ledger
+from nebula_tune.study.schema import OF_STUDY, studies
 
 OWNER = ("owner_host", "owner_pid", "owner_started", "owner_token")
 
@@ -37,7 +38,9 @@ def copy_study(source: Ledger, target: Ledger, name: str) -> int:
             table: list(old.execute(sa.select(table).where(table.c.trial_id.in_(ours))).mappings())
             for table in tables.of_trial
         }
-        again = list(old.execute(sa.select(reevaluations).where(reevaluations.c.study == name)).mappings())
+        ours_too = {
+            table: list(old.execute(sa.select(table).where(table.c.study == name)).mappings()) for table in OF_STUDY
+        }
 
     def insert(connection: sa.Connection, _: bool) -> None:
         made: Any = connection.execute(tables.studies.insert().values(study_name=name)).inserted_primary_key
@@ -58,8 +61,9 @@ def copy_study(source: Ledger, target: Ledger, name: str) -> int:
             entries = [_without_key(table, dict(e) | {"trial_id": numbers[e["trial_id"]]}) for e in found]
             if entries:
                 connection.execute(table.insert(), entries)
-        if again:
-            connection.execute(reevaluations.insert(), [dict(entry) for entry in again])
+        for table, found in ours_too.items():
+            if found:
+                connection.execute(table.insert(), [dict(entry) for entry in found])
         connection.execute(studies.insert().values(**row | dict.fromkeys(OWNER) | {"heartbeat": 0}))
 
     target.database.run(insert, patient=False)

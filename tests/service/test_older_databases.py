@@ -4,38 +4,91 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from pathlib import Path
 
+import pytest
+import sqlalchemy as sa
+
 from nebula_tune.study.ledger import Ledger
+from nebula_tune.study.schema import OF_STUDY, VERSION, schema
 from nebula_tune.study.status import exported_nebula, study_status
 from tests.service.postgres import Postgres
 from tests.service.studies import ServiceStudy, assert_same, finish
 from tests.study.tiny import TRIALS, TinyStudy, command
 
 
-def test_a_database_of_schema_version_1_opens_and_tells_all(tmp_path: Path) -> None:
-    """golden-v1.db: six trials over the curves and flags of adsr_1, finished."""
-    shutil.copy(Path(__file__).with_name("golden-v1.db"), tmp_path / "golden.db")
-    ledger = Ledger(f"sqlite:///{tmp_path}/golden.db", create=False)
+def golden(folder: Path, version: int) -> str:
+    """URL of a copy of golden-vN.db: six trials over the curves and flags of adsr_1, finished."""
+    shutil.copy(Path(__file__).with_name(f"golden-v{version}.db"), folder / "golden.db")
+    return f"sqlite:///{folder}/golden.db"
+
+
+@pytest.mark.parametrize("version", range(1, VERSION + 1))
+def test_a_database_of_every_schema_version_opens_and_tells_all(version: int, tmp_path: Path) -> None:
+    ledger = Ledger(golden(tmp_path, version), create=False)
     status = study_status(ledger, "golden")
     assert (status["state"], status["complete"], status["total"]) == ("finished", 6, 6)
     assert len({trial.key for trial in ledger.trials("golden")}) == 6
     assert len(ledger.reevaluated("golden")) == 10
     assert len(exported_nebula(ledger, "golden", None).entries()) == 156
     assert exported_nebula(ledger, "golden", 3) != exported_nebula(ledger, "golden", 0)
+    target, result = ledger.target("golden"), ledger.result("golden")
+    assert target and target["usable"] == 20 and target["skipped"] == [] and len(target["content"]) == 64
+    assert result and result[0]["target"] == {key: target[key] for key in result[0]["target"]}
+    tuned = result[0]["heldout"]["tuned"]
+    assert (tuned["mmd_unbiased"], tuned["ci95"][0]) == (7295.524248003935, 3966.2489278778744)
+    assert list(result[0]["heldout"]) == ["start", "drum", "tuned", "floor"]
+    with ledger.engine.connect() as connection:
+        assert connection.execute(sa.select(schema.c.version)).scalars().all() == [VERSION]
+
+
+def test_two_processes_upgrade_a_database_once(tmp_path: Path) -> None:
+    url = golden(tmp_path, 1)
+    both = [command(tmp_path, "export", "golden", "--storage", url) for _ in range(2)]
+    assert both[0].communicate(timeout=60) == both[1].communicate(timeout=60)
+    assert [process.returncode for process in both] == [0, 0]
+    with Ledger(url).engine.connect() as connection:
+        counts = [connection.execute(sa.select(sa.func.count()).select_from(table)).scalar() for table in OF_STUDY]
+    assert counts == [1, 10, 4, 1]
+
+
+def test_an_upgrade_that_fails_leaves_the_database_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = golden(tmp_path, 1)
+
+    def fail(*_: object) -> None:
+        raise OSError("no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nebula_tune.study.schema.write_outcome", fail)
+        with pytest.raises(OSError):
+            Ledger(url)
+    result = Ledger(url).result("golden")
+    assert result and len(result[1]) == 156
+
+
+def test_a_database_of_a_newer_version_says_what_to_do(tmp_path: Path) -> None:
+    url = golden(tmp_path, VERSION)
+    with Ledger(url).engine.begin() as connection:
+        connection.execute(schema.update().values(version=VERSION + 1))
+    process = command(tmp_path, "status", "--storage", url)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2 and len(err.splitlines()) == 1
+    assert f"newer nebula-tune (schema {VERSION + 1}, this one knows {VERSION}); upgrade nebula-tune" in err
 
 
 def test_a_study_begun_on_sqlite_goes_on_on_postgresql(
     tmp_path: Path, target: Path, undisturbed: TinyStudy, postgres: Postgres
 ) -> None:
     begun = TinyStudy(tmp_path, target)
-    process = begun.start("--trials", "25", "--time-limit", "0.02")
+    process = begun.run_until(8)
+    process.send_signal(signal.SIGINT)
     process.communicate(timeout=120)
     count = begun.count()
     moved = ServiceStudy(tmp_path, target, postgres.url())
     moved.forget()
     copied = command(tmp_path, "copy", "tiny", "--to", moved.storage, "--storage", begun.storage)
-    assert 0 < count <= TRIALS
+    assert 8 <= count <= TRIALS
     finish(copied)
     assert moved.count() == count
     again = command(tmp_path, "copy", "tiny", "--to", moved.storage, "--storage", begun.storage)
@@ -45,7 +98,7 @@ def test_a_study_begun_on_sqlite_goes_on_on_postgresql(
     assert_same(moved, undisturbed)
 
 
-def test_what_the_dashboard_shows_moves_along(tmp_path: Path, undisturbed: TinyStudy) -> None:
+def test_what_the_dashboard_shows_moves_along_and_the_score_card(tmp_path: Path, undisturbed: TinyStudy) -> None:
     other = f"sqlite:///{tmp_path}/other.db"
     filler = Ledger(other)
     filler.begin("another", {}, {})  # so that rows are numbered otherwise
@@ -59,8 +112,8 @@ def test_what_the_dashboard_shows_moves_along(tmp_path: Path, undisturbed: TinyS
             for name, value in attributes.items()
             if name.startswith("dashboard:artifacts:")
         }
-        shown.append((named, len(attributes)))
-    assert shown[0] == shown[1] and shown[0][0]
+        shown.append((named, len(attributes), ledger.result("tiny"), ledger.target("tiny")))
+    assert shown[0] == shown[1] and all(shown[0])
 
 
 def test_the_log_tells_a_run_line_by_line(undisturbed: TinyStudy) -> None:
@@ -78,3 +131,5 @@ def test_a_removed_study_takes_its_sounds_along(tmp_path: Path, undisturbed: Tin
     assert len(list((tmp_path / "artifacts").iterdir())) >= 4
     finish(command(tmp_path, "delete", "tiny", "--yes", "--storage", other))
     assert not list((tmp_path / "artifacts").iterdir()) and not Ledger(other).names()
+    with Ledger(other).engine.connect() as connection:
+        assert not any(connection.execute(sa.select(table)).first() for table in OF_STUDY)

@@ -93,12 +93,3 @@ def test_studies_are_listed_and_removed_with_all_they_have(ledger: Ledger, write
     assert ledger.reevaluated("one") == {}
     with pytest.raises(StudyError, match=r"no study 'one'.*there are: two"):
         ledger.record("one")
-
-
-def test_a_database_of_a_newer_version_says_what_to_do(tmp_path: Path, ledger: Ledger) -> None:
-    from nebula_tune.study.database import schema
-
-    with ledger.engine.begin() as connection:
-        connection.execute(schema.update().values(version=99))
-    with pytest.raises(StudyError, match=r"newer nebula-tune.*upgrade"):
-        Ledger(ledger.url)

@@ -1,0 +1,166 @@
+"""Our own tables beside Optuna's, their version, and how a database of an older version is brought up to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from nebula_tune.errors import StudyError
+
+VERSION = 2
+
+metadata = sa.MetaData()
+schema = sa.Table("nebula_tune_schema", metadata, sa.Column("version", sa.Integer, primary_key=True))
+studies = sa.Table(
+    "nebula_tune_studies",
+    metadata,
+    sa.Column("name", sa.String(255), primary_key=True),
+    sa.Column("identity", sa.String(32), nullable=False),  # of this study, whatever its name
+    sa.Column("settings", sa.Text, nullable=False),  # JSON: the resolved study
+    sa.Column("origin", sa.Text, nullable=False),  # JSON: versions, device
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("phase", sa.String(64), nullable=False, default=""),
+    sa.Column("seconds", sa.Float, nullable=False, default=0.0),
+    sa.Column("rate", sa.Float, nullable=False, default=0.0),
+    sa.Column("workers", sa.Integer, nullable=False, default=0),
+    sa.Column("last_error", sa.Text, nullable=False, default=""),
+    sa.Column("result", sa.Text),  # JSON, once finished: the report but for what has a table of its own
+    sa.Column("owner_host", sa.String(255)),
+    sa.Column("owner_pid", sa.Integer),
+    sa.Column("owner_started", sa.String(64)),  # the process's start, since process ids come round again
+    sa.Column("owner_token", sa.String(32)),
+    sa.Column("heartbeat", sa.Integer, nullable=False, default=0),
+)
+targets = sa.Table(
+    "nebula_tune_targets",
+    metadata,
+    sa.Column("study", sa.String(255), primary_key=True),
+    sa.Column("content", sa.String(64), nullable=False),  # digest of all its sounds
+    sa.Column("source", sa.Text, nullable=False),  # as it was given
+    sa.Column("usable", sa.Integer, nullable=False),
+    sa.Column("held_out", sa.Integer, nullable=False),
+    sa.Column("skipped", sa.Text, nullable=False),  # JSON: names and reasons
+    sa.Column("grouped_by", sa.String(16), nullable=False),
+    sa.Column("groups", sa.Integer, nullable=False),
+)
+reevaluations = sa.Table(
+    "nebula_tune_reevaluations",
+    metadata,
+    sa.Column("study", sa.String(255), primary_key=True),
+    sa.Column("candidate", sa.Integer, primary_key=True),
+    sa.Column("repeat", sa.Integer, primary_key=True),
+    sa.Column("value", sa.Float(53)),
+    sa.Column("mmd", sa.Float(53)),
+)
+score_cards = sa.Table(
+    "nebula_tune_score_cards",
+    metadata,
+    sa.Column("study", sa.String(255), primary_key=True),
+    sa.Column("card", sa.String(16), primary_key=True),  # heldout or spread
+    sa.Column("place", sa.Integer, primary_key=True),  # of the row
+    sa.Column("sounds_of", sa.String(255), nullable=False),
+    sa.Column("figures", sa.Text, nullable=False),  # JSON
+)
+exports = sa.Table(
+    "nebula_tune_exports",
+    metadata,
+    sa.Column("study", sa.String(255), primary_key=True),
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("nebula", sa.Text, nullable=False),  # JSON, torchsynth's format
+    sa.Column("written", sa.DateTime, nullable=False),  # UTC
+)
+OF_STUDY = (targets, reevaluations, score_cards, exports)  # rows that go where their study goes
+CARDS = ("heldout", "spread")
+
+
+def bring_up_to_date(engine: sa.Engine, shown: str) -> None:
+    """Make our tables where there are none, and bring older ones to this version.
+
+    Raises StudyError where a newer nebula-tune made them.
+    """
+    if sa.inspect(engine).has_table(schema.name):
+        with engine.connect() as connection:
+            version = connection.execute(sa.select(sa.func.max(schema.c.version))).scalar()
+        if version == VERSION:
+            return
+        if version is not None and version > VERSION:
+            raise StudyError(
+                f"database {shown} was written by a newer nebula-tune (schema {version}, this one knows "
+                f"{VERSION}); upgrade nebula-tune, or give another --storage"
+            )
+    metadata.create_all(engine)
+    with engine.begin() as connection:
+        if connection.execute(sa.select(schema.c.version)).first() is None:
+            connection.execute(schema.insert().values(version=VERSION))
+        for older, upgrade in UPGRADES.items():
+            claim = schema.update().where(schema.c.version == older).values(version=older + 1)
+            if connection.execute(claim).rowcount:  # of two processes one does it; the other waits for it here
+                upgrade(connection)
+
+
+def _to_2(connection: sa.Connection) -> None:
+    """Targets, score cards and exports, which were JSON in the study's row, get tables of their own."""
+    for row in connection.execute(sa.select(studies)).mappings().all():
+        origin = json.loads(row["origin"])
+        target = origin.pop("target", None)
+        if target:
+            connection.execute(targets.insert().values(**target_row(row["name"], target)))
+        change = {"origin": json.dumps(origin)}
+        if row["result"] is not None:
+            report = json.loads(row["result"])
+            change["result"] = write_outcome(connection, row["name"], report, report.pop("entries"))
+        connection.execute(studies.update().where(studies.c.name == row["name"]).values(**change))
+
+
+UPGRADES: dict[int, Callable[[sa.Connection], None]] = {1: _to_2}
+
+
+def target_row(study: str, target: Mapping[str, Any]) -> dict[str, Any]:
+    """A described target as its table has it."""
+    return {"study": study, **target, "skipped": json.dumps(target["skipped"])}
+
+
+def read_target(connection: sa.Connection, study: str) -> dict[str, Any] | None:
+    """Inverse of :func:`target_row`; None for a study without a target."""
+    row = connection.execute(sa.select(targets).where(targets.c.study == study)).mappings().first()
+    if row is None:
+        return None
+    return {key: json.loads(value) if key == "skipped" else value for key, value in row.items() if key != "study"}
+
+
+def public_target(target: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What a report says of a target."""
+    keys = ("usable", "skipped", "groups", "held_out", "grouped_by", "source")
+    return {key: target[key] for key in keys} if target else None
+
+
+def write_outcome(connection: sa.Connection, study: str, report: Mapping[str, Any], nebula: Any) -> str:
+    """Keep a score card and an export, in place of those there are; returns the rest of the report as JSON."""
+    for table in (score_cards, exports):
+        connection.execute(table.delete().where(table.c.study == study))
+    rows = [
+        {"study": study, "card": card, "place": place, "sounds_of": name, "figures": json.dumps(figures)}
+        for card in CARDS
+        for place, (name, figures) in enumerate((report.get(card) or {}).items())
+    ]
+    if rows:
+        connection.execute(score_cards.insert(), rows)
+    now = datetime.now(UTC).replace(tzinfo=None)
+    export = {"study": study, "path": report["nebula"], "nebula": json.dumps(nebula), "written": now}
+    connection.execute(exports.insert().values(**export))
+    return json.dumps({key: None if key in (*CARDS, "target") else value for key, value in report.items()})
+
+
+def read_outcome(connection: sa.Connection, study: str, rest: str) -> tuple[dict[str, Any], Any]:
+    """Inverse of :func:`write_outcome`: the whole report, and the nebula's entries."""
+    report = json.loads(rest)
+    rows = sa.select(score_cards).where(score_cards.c.study == study).order_by(score_cards.c.place)
+    for row in connection.execute(rows):
+        report[row.card] = (report[row.card] or {}) | {row.sounds_of: json.loads(row.figures)}
+    report["target"] = public_target(read_target(connection, study))
+    nebula = connection.execute(sa.select(exports.c.nebula).where(exports.c.study == study)).scalar_one()
+    return report, json.loads(nebula)
