@@ -50,7 +50,7 @@ def main() -> None:
     nebulae = {"start": plan.start, "drum": Nebula.load("drum"), "tuned": Nebula.load(arguments.nebula)}
     for name in arguments.embedding or ["aisfx", "scattering"]:
         embedding = make_embedding(name)
-        target = SplitTarget.load(Source.parse(provenance["origin"]["target"]["source"]), plan, embedding)
+        target = SplitTarget.load(Source.parse(provenance["origin"]["target"]["source"]), plan, [embedding])
         held_out, groups = target.held_out
         print(f"{name}: distance to {len(held_out)} held-out sounds")
         rows = {key: (sounds_of(nebula, plan, embedding, arguments.sounds), None) for key, nebula in nebulae.items()}

@@ -71,7 +71,13 @@ def run(
     objective: Annotated[
         str | None, typer.Option(help="match (be near the target) or diversity (be varied). [default: the study's]")
     ] = None,
-    embedding: Annotated[str | None, typer.Option(help="The ear, by name. [default: the study's]")] = None,
+    embedding: Annotated[
+        str | None,
+        typer.Option(help="The ear, by name; or several with weights: logmel=1,mss=0.5. [default: the study's]"),
+    ] = None,
+    distance: Annotated[
+        str | None, typer.Option(help="l1, euclidean or gaussian, between sounds' vectors. [default: the study's]")
+    ] = None,
     weights: Annotated[str | None, typer.Option(help="Weights file for the embedding.")] = None,
     trials: Annotated[
         int | None, typer.Option(help="Trials in all; phases are scaled in proportion. [default: the study's]")
@@ -132,7 +138,7 @@ def run(
     options = Options(
         target, study, objective, embedding, weights, trials, sounds, tuple(tune or ()), tuple(freeze or ()), start,
         name, storage, workers, executor, ray_address, gpu_share, task_timeout, seed, out, force, time_limit,
-        group_by, against, synth, target_sounds, log, artifacts,
+        group_by, against, synth, target_sounds, log, artifacts, distance,
     )  # fmt: skip
     with RunConsole(quiet=as_json, verbose=verbose) as console:
         result = Run(options, console).go()

@@ -13,6 +13,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 FIRST_FEW = 5
+# What guards count, and how it is called in a table.
+SHARES = {
+    "silent": "silent",
+    "clipped": "clipped",
+    "under_midi_24": "under MIDI 24",
+    "over_midi_108": "over MIDI 108",
+    "wide_sweep": "wide sweep",
+}
 LINE_EVERY = 15.0  # seconds between progress lines where there is no terminal
 
 
@@ -92,7 +100,7 @@ class RunConsole:
         self._done += done
         now = time.monotonic()
         rate = (self._done - self._from) / max(now - self._began, 1e-9)
-        shown = "" if best is None else f"best {best:.1f}"
+        shown = "" if best is None else f"best {best:.4g}"
         self._bar.update(self._task, completed=self._done, best=shown, rate=f"{rate:.2f} trials/s")
         if not self._console.is_terminal and now - self._last_line > LINE_EVERY:
             self._last_line = now
@@ -111,31 +119,44 @@ class RunConsole:
     def _score_card(self, report: Mapping[str, Any]) -> None:
         rows: Mapping[str, Mapping[str, Any]] = report["heldout"]
         about = report["target"]
-        table = Table(
-            title=f"distance to {about['held_out']} held-out sounds ({report['embedding']}, by {about['grouped_by']})",
-            title_justify="left",
-        )
+        measure = report["embedding"] + ("" if report["distance"] == "l1" else f", {report['distance']}")
+        title = f"distance to {about['held_out']} held-out sounds ({{}}, by {about['grouped_by']})"
+        self._distances(title.format(measure), rows)
+        for part in rows["floor"].get("parts", ()):
+            self._distances(title.format(f"{part} alone"), {name: row["parts"][part] for name, row in rows.items()})
+        table = Table(title="shares of their sounds", title_justify="left")
+        for column in ("sounds of", *SHARES.values()):
+            table.add_column(column, justify="left" if column == "sounds of" else "right")
+        for name, row in rows.items():
+            if "shares" in row:
+                table.add_row(name, *_percents(row["shares"]))
+        self._out.print(table)
+        if report["gap_closed"] is not None:
+            self._out.print(f"gap closed: {report['gap_closed']:.3f} of the way from start to floor")
+
+    def _distances(self, title: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
+        table = Table(title=title, title_justify="left")
         table.add_column("sounds of")
         for column in ("eq. 2", "unbiased", "95 % interval", "n", "m"):
             table.add_column(column, justify="right")
         for name, row in rows.items():
             low, high = row["ci95"]
-            figures = (f"{row['mmd']:.1f}", f"{row['mmd_unbiased']:.1f}", f"{low:.1f} … {high:.1f}")
+            figures = (f"{row['mmd']:.4g}", f"{row['mmd_unbiased']:.4g}", f"{low:.4g} … {high:.4g}")
             table.add_row(name, *figures, str(row["n"]), str(row["m"]))
         self._out.print(table)
-        if report["gap_closed"] is not None:
-            self._out.print(f"gap closed: {report['gap_closed']:.3f} of the way from start to floor")
 
     def _spread(self, spread: Mapping[str, Mapping[str, Any]]) -> None:
         table = Table(title="spread of 1024 fresh sounds", title_justify="left")
-        for column in ("sounds of", "mean distance", "95 % interval", "silent", "under MIDI 24", "over MIDI 108"):
+        for column in ("sounds of", "mean distance", "95 % interval", *SHARES.values()):
             table.add_column(column, justify="left" if column == "sounds of" else "right")
         for name, row in spread.items():
             low, high = row["ci95"]
-            shares = [row.get(key) for key in ("silent", "under_midi_24", "over_midi_108")]
-            percents = ["-" if share is None else f"{100 * share:.1f} %" for share in shares]
-            table.add_row(name, f"{row['value']:.1f}", f"{low:.1f} … {high:.1f}", *percents)
+            table.add_row(name, f"{row['value']:.4g}", f"{low:.4g} … {high:.4g}", *_percents(row))
         self._out.print(table)
+
+
+def _percents(shares: Mapping[str, float]) -> list[str]:
+    return [f"{100 * shares[share]:.1f} %" if share in shares else "-" for share in SHARES]
 
 
 def print_embeddings(embeddings: Sequence[Mapping[str, Any]]) -> None:
@@ -176,7 +197,7 @@ def print_studies(studies: Sequence[Mapping[str, Any]]) -> None:
     for column in ("study", "state", "phase", "trials", "best", "trials/s"):
         table.add_column(column)
     for one in studies:
-        best = "-" if one["best"] is None else f"{one['best']:.1f}"
+        best = "-" if one["best"] is None else f"{one['best']:.4g}"
         rate = f"{one['trials_per_second']:.2f}"
         table.add_row(one["study"], one["state"], one["phase"], f"{one['complete']}/{one['total']}", best, rate)
     console.print(table)

@@ -45,6 +45,7 @@ class Options:
     target_sounds: int = SYNTHETIC_SOUNDS
     log: str | None = None
     artifacts: str | None = None
+    distance: str | None = None
 
 
 def check(options: Options) -> None:

@@ -14,11 +14,12 @@ import numpy as np
 
 from nebula_tune import __version__
 from nebula_tune.corpus.groups import GroupBy
+from nebula_tune.distance import Distance
 from nebula_tune.embedding import make_embedding
 from nebula_tune.embedding.embedded import Source
 from nebula_tune.errors import NebulaTuneError, SettingsError, StopRequested, StudyError
 from nebula_tune.evaluate.scorecard import SOUNDS as SCORE_CARD_SOUNDS
-from nebula_tune.evaluate.scorecard import gap_closed, score_card, spread_card
+from nebula_tune.evaluate.scorecard import fresh_sounds, gap_closed, score_card, spread_card
 from nebula_tune.files import shipped, write_atomically
 from nebula_tune.nebula import Nebula
 from nebula_tune.options import Options, check, study_name
@@ -35,6 +36,7 @@ from nebula_tune.study.ledger import Ledger
 from nebula_tune.study.plan import Plan, choose_study, differences, override
 from nebula_tune.study.schema import public_target
 from nebula_tune.study.target import SplitTarget, embed_corpus
+from nebula_tune.study.yardstick import REFERENCE_SOUNDS, Yardstick
 from nebula_tune.synth import architecture
 from nebula_tune.trial import Point
 
@@ -119,20 +121,26 @@ class Run:
         if why:
             reporter.note(why)
         settings = override(
-            settings, options.objective, options.embedding, options.weights, options.trials, options.sounds
+            settings,
+            options.objective,
+            options.embedding,
+            options.weights,
+            options.trials,
+            options.sounds,
+            options.distance,
         )
         if settings.objective == "match" and options.target is None:
             raise SettingsError("say what to sound like with --target (a folder, a nebula, or white-noise)")
         self.source = Source.parse(options.target) if settings.objective == "match" and options.target else None
         self.name = options.name or study_name(self.source)
         self.device = _device()
-        self.embedding = make_embedding(settings.embedding.name, **settings.embedding.options, device=self.device)
+        self.embeddings = [make_embedding(one.name, **one.options, device=self.device) for one in settings.heard]
         self.plan = Plan(
             settings,
             options.synth,
             architecture(options.synth).resolve(options.start),
-            tuple(options.tune),
-            tuple(options.freeze),
+            tuple(options.tune) or settings.tune,
+            (*settings.freeze, *options.freeze),
             options.seed,
             GroupBy(options.group_by).value,
             options.target_sounds,
@@ -154,7 +162,10 @@ class Run:
             self.reporter.note(f"study {self.name} is finished; this is its result again")
             report, entries = result
             return Result(Nebula.from_entries(entries), report)
-        stored = ledger.begin(self.name, self.plan.resolved(), {"versions": origin["versions"]}, origin["target"])
+        known = json.loads(stored["origin"]).get("yardstick") if stored else None
+        origin["yardstick"] = known or self._yardstick(target).as_json()
+        kept = {key: origin[key] for key in ("versions", "yardstick")}
+        stored = ledger.begin(self.name, self.plan.resolved(), kept, origin["target"])
         if json.loads(stored["origin"])["versions"] != origin["versions"]:
             self.reporter.note("this study began under other versions or another device; the last bits may differ")
         path = Path(self.options.log) if self.options.log else default_log(ledger.url)
@@ -184,14 +195,15 @@ class Run:
         deadline = began + 60 * self.options.time_limit if self.options.time_limit is not None else None
         artifacts = Path(self.options.artifacts) if self.options.artifacts else default_artifacts(ledger.url)
         gallery = Gallery(ledger, self.name, self.plan, self.source, artifacts)
-        with self.where.make(self._scorer_spec(target), self.reporter.note) as executor, gallery:
+        yardstick = Yardstick.read(origin["yardstick"])
+        with self.where.make(self._scorer_spec(target, yardstick), self.reporter.note) as executor, gallery:
             try:
                 self._foretell(executor, ledger)
                 coordinator = Coordinator(
                     self.plan, ledger, self.name, executor, lease, self.reporter, deadline, gallery
                 )
                 point = coordinator.run()
-                report = self._judge(executor, point, target)
+                report = self._judge(executor, point, target, yardstick.distance)
                 gallery.judged(report["heldout"])
             finally:
                 ledger.update(self.name, seconds=stored["seconds"] + time.monotonic() - began)
@@ -201,7 +213,8 @@ class Run:
             "study": self.name,
             "storage": shown(ledger.url),
             "nebula": str(self.out),
-            "embedding": self.plan.settings.embedding.name,
+            "embedding": self.plan.settings.heard_as,
+            "distance": self.plan.settings.distance,
             "trials": _trial_counts(ledger, self.name),
             "seconds": round(seconds, 1),
             "target": public_target(origin["target"]),
@@ -214,7 +227,7 @@ class Run:
     def _load_target(self) -> SplitTarget | None:
         if self.source is None:
             return None
-        target = SplitTarget.load(self.source, self.plan, self.embedding, self.reporter.loading)
+        target = SplitTarget.load(self.source, self.plan, self.embeddings, self.reporter.loading)
         if target.described["skipped"]:
             self.reporter.skipped(target.described["skipped"])
         usable = target.described["usable"]
@@ -224,11 +237,22 @@ class Run:
             )
         return target
 
-    def _scorer_spec(self, target: SplitTarget | None) -> ScorerSpec:
+    def _yardstick(self, target: SplitTarget | None) -> Yardstick:
+        """Frozen on what trials are scored against; where that is nothing, on sounds of the start nebula."""
+        if target is None:
+            start = Source("start", self.plan.start)
+            found = embed_corpus(start, self.plan, self.embeddings, Purpose.TARGET, sounds=REFERENCE_SOUNDS)
+            return Yardstick.frozen_on(self.plan.settings, self.embeddings, found.vectors)
+        return Yardstick.frozen_on(self.plan.settings, self.embeddings, *target.held_in)
+
+    def _scorer_spec(self, target: SplitTarget | None, yardstick: Yardstick) -> ScorerSpec:
         settings = self.plan.settings
-        path = str(target.save_for_workers(self.plan, self.embedding)) if target else None
-        options = {"name": settings.embedding.name, **settings.embedding.options}
-        return ScorerSpec(self.plan.synth_name, options, settings.prepare, path, self.device)
+        path = str(target.save_for_workers(self.plan, self.embeddings, yardstick)) if target else None
+        heard = [{"name": one.name, **one.options} for one in settings.heard]
+        costs = yardstick.costs(settings.guarded)
+        return ScorerSpec(
+            self.plan.synth_name, heard, settings.prepare, path, self.device, yardstick.distance.settings, costs
+        )
 
     def _foretell(self, executor: Executor, ledger: Ledger) -> None:
         """Say what will be done, and how long it should take."""
@@ -237,7 +261,7 @@ class Run:
         phases = ", ".join(f"{phase.trials} {phase.sampler}" for phase in settings.search)
         again = settings.reevaluate.repeats * (settings.reevaluate.top + len(settings.search))
         left = (settings.trials - done + again) * settings.sounds + 3 * SCORE_CARD_SOUNDS
-        cost = self.embedding.cost_note(left)
+        cost = "; ".join(filter(None, (embedding.cost_note(left) for embedding in self.embeddings)))
         self.reporter.note(
             f"study {self.name}: {phases} trials of {settings.sounds} sounds, then {again} re-evaluations; "
             + (cost or f"about {_duration(left * self._seconds_a_sound(executor))}")
@@ -254,20 +278,22 @@ class Run:
             seconds = time.monotonic() - began
         return seconds / sounds
 
-    def _judge(self, executor: Executor, tuned: Point, target: SplitTarget | None) -> dict[str, Any]:
+    def _judge(
+        self, executor: Executor, tuned: Point, target: SplitTarget | None, distance: Distance
+    ) -> dict[str, Any]:
         """Score card of start, hand-made and tuned nebula: on the held-out part, or (diversity) of their own spread."""
         nebulae = {"start": self.space.start}
         if self.plan.synth_name == "voice":
             nebulae["drum"] = self.plan.point(Nebula.load(shipped("nebulae") / "drum.json"))
         nebulae["tuned"] = tuned
+        fresh = fresh_sounds(executor, nebulae, self.plan.seed)
         if target is None:
-            spread = spread_card(executor, nebulae, self.plan.seed, self.plan.synth)
-            return {"heldout": None, "gap_closed": None, "spread": spread}
+            return {"heldout": None, "gap_closed": None, "spread": spread_card(fresh, distance)}
         others = {}
         if self.options.against:
             against = Source.parse(self.options.against)
-            others["against"] = embed_corpus(against, self.plan, self.embedding, Purpose.VALIDATION).vectors
-        rows = score_card(executor, nebulae, target.held_in, target.held_out, self.plan.seed, others)
+            others["against"] = embed_corpus(against, self.plan, self.embeddings, Purpose.VALIDATION).vectors
+        rows = score_card(fresh, target.held_in, target.held_out, distance, others)
         return {"heldout": rows, "gap_closed": gap_closed(rows)}
 
     def _export(self, nebula: Nebula, report: dict[str, Any], identity: str, origin: dict[str, Any]) -> None:
@@ -279,7 +305,8 @@ class Run:
 
     def _refuse_other_settings(self, ledger: Ledger) -> None:
         if ledger.has(self.name):
-            stored = json.loads(ledger.record(self.name)["settings"])
+            # read and written again: what an older version did not know of has its default
+            stored = Plan.read(json.loads(ledger.record(self.name)["settings"])).resolved()
             _refuse_differences(self.name, "settings", stored, self.plan.resolved())
 
     def _refuse_foreign_file(self, identity: str | None) -> None:

@@ -2,14 +2,15 @@
 
 A trial is scored in fixed chunks of sounds, each by one thread, and reduced in float64 in chunk order: so no
 number of threads or workers can change a sum. The gradient is the witness gradient: with f the witness of a
-sound and s the score (derivative of the log density) of its raw draw, dJ/d log c = E[f s].
+sound, plus its weighted penalties, and s the score (derivative of the log density) of its raw draw,
+dJ/d log c = E[f s].
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nebula_tune.corpus.prepare import Prepare, is_silent, prepare
-from nebula_tune.distance import L1, SortedCorpus
+from nebula_tune.corpus.prepare import Prepare, prepare
+from nebula_tune.distance import L1, Distance, make_distance
 from nebula_tune.embedding import Embedding, make_embedding
 from nebula_tune.files import write_atomically
+from nebula_tune.guards import SHARES, penalties
 from nebula_tune.nebula import Nebula
 from nebula_tune.synth import Synth, architecture
 from nebula_tune.synth.parameters import SMALLEST_RADIUS
@@ -42,13 +44,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Chunk:
-    """One chunk's part of a trial: vectors (sounds, D), sums of distances to the target, scores of the draws."""
+    """One chunk's part of a trial: vectors (sounds, D), sums of distances to the target, scores of draws, penalties.
+
+    With several embeddings, a sound's vectors stand one after the other.
+    """
 
     vectors: NDArray[np.float32]
     to_target: Floats
     curve_scores: Floats
     flag_scores: Floats
-    silent: int
+    penalties: Floats
 
 
 class Target:
@@ -57,18 +62,20 @@ class Target:
     ``mean_distance`` is E d(y, y') over pairs of different groups, ``mean_distance_v`` over all m^2 pairs (eq. 2).
     """
 
-    def __init__(self, vectors: NDArray[np.float32], mean_distance: float, device: str = "cpu") -> None:
-        data = torch.from_numpy(vectors).to(device)
+    def __init__(
+        self, vectors: NDArray[np.float32], mean_distance: float, device: str = "cpu", distance: Distance | None = None
+    ) -> None:
+        data, distance = torch.from_numpy(vectors).to(device), distance or L1()
         self.sounds = len(vectors)
-        self.sorted = SortedCorpus(data)
+        self.corpus = distance.corpus(data)
         self.mean_distance = mean_distance
-        self.mean_distance_v = float(L1().within(data).sum()) / self.sounds**2
+        self.mean_distance_v = float(self.corpus.sums(data).sum()) / self.sounds**2
 
     @classmethod
-    def load(cls, path: Path, device: str = "cpu") -> Target:
+    def load(cls, path: Path, device: str = "cpu", distance: Distance | None = None) -> Target:
         """Read what :meth:`save` wrote."""
         with np.load(path, allow_pickle=False) as file:
-            return cls(file["vectors"], float(file["mean_distance"]), device)
+            return cls(file["vectors"], float(file["mean_distance"]), device, distance)
 
     @staticmethod
     def save(path: Path, vectors: NDArray[np.float32], mean_distance: float) -> None:
@@ -80,22 +87,33 @@ class Target:
 
 @dataclass(frozen=True)
 class ScorerSpec:
-    """What a worker needs to build its scorer: names, settings, and where the target's vectors are."""
+    """What a worker needs to build its scorer: names, settings, and where the target's vectors are.
+
+    ``distance`` is a distance's settings, frozen; ``guards`` what each share of SHARES costs, in the distance's units.
+    """
 
     synth: str
-    embedding: Mapping[str, Any]
+    embeddings: Sequence[Mapping[str, Any]]
     prepare: Prepare
     target: str | None
     device: str
+    distance: Mapping[str, Any] = field(default_factory=lambda: {"name": "l1"})
+    guards: Mapping[str, float] = field(default_factory=dict)
 
     def build(self) -> Scorer:
         """The scorer, on this process's own device."""
-        options = dict(self.embedding)
-        embedding = make_embedding(options.pop("name"), **options, device=self.device)
-        seconds = self.prepare.render_seconds(embedding.seconds)
-        synth = architecture(self.synth)(Nebula(), self.chunk, embedding.sample_rate, seconds, self.device, threads=1)
-        target = Target.load(Path(self.target), self.device) if self.target else None
-        return Scorer(synth, embedding, self.prepare, target, self.chunk)
+        players: dict[tuple[int, float], Synth] = {}
+        ears = []
+        for named in self.embeddings:
+            options = dict(named)
+            embedding = make_embedding(options.pop("name"), **options, device=self.device)
+            audio = embedding.sample_rate, self.prepare.render_seconds(embedding.seconds)
+            if audio not in players:
+                players[audio] = architecture(self.synth)(Nebula(), self.chunk, *audio, self.device, threads=1)
+            ears.append(Ear(players[audio], embedding))
+        distance = make_distance(**self.distance)
+        target = Target.load(Path(self.target), self.device, distance) if self.target else None
+        return Scorer(ears, self.prepare, target, self.chunk, distance, self.guards)
 
     @property
     def chunk(self) -> int:
@@ -107,17 +125,36 @@ class ScorerSpec:
         return cores if self.device == "cpu" else 1
 
 
+@dataclass(frozen=True)
+class Ear:
+    """An embedding, and the synth that renders what it takes; one synth may play for several."""
+
+    synth: Synth
+    embedding: Embedding
+
+
 class Scorer:
-    """Scores trials of one synth under one embedding, against a target; or for their own spread where there is none."""
+    """Scores trials of one synth under one or more embeddings.
+
+    Against a target; or for their own spread where there is none.
+    """
 
     def __init__(
-        self, synth: Synth, embedding: Embedding, style: Prepare, target: Target | None, chunk: int = CHUNK
+        self,
+        ears: Sequence[Ear],
+        style: Prepare,
+        target: Target | None,
+        chunk: int = CHUNK,
+        distance: Distance | None = None,
+        guards: Mapping[str, float] | None = None,
     ) -> None:
-        self.synth = synth
-        self.embedding = embedding
+        self.ears = tuple(ears)
+        self.synth = self.ears[0].synth
         self.style = style
         self.target = target
         self.chunk_sounds = chunk
+        self.distance = distance or L1()
+        self.guards = np.array([(guards or {}).get(share, 0.0) for share in SHARES])
 
     def chunk(self, request: Request, number: int) -> Chunk:
         """Render, embed and compare chunk ``number`` of a trial; by one thread, whatever else runs."""
@@ -125,44 +162,44 @@ class Scorer:
         sounds = min(self.chunk_sounds, request.sounds - number * self.chunk_sounds)
         raw, symmetric = self._draw(request.point, first, sounds)
         curves = torch.from_numpy(request.point.curves).to(raw.device)
-        audio = self.synth.render_human(self.synth.panel.to_human(raw, curves, symmetric), first)
-        vectors = self.vectors(audio)
-        to_target = self.target.sorted.sums(vectors) if self.target else torch.zeros(sounds, dtype=torch.float64)
+        human = self.synth.panel.to_human(raw, curves, symmetric)
+        audio = {synth: synth.render_human(human, first) for synth in dict.fromkeys(ear.synth for ear in self.ears)}
+        vectors = torch.cat([self.vectors(ear.embedding, audio[ear.synth]) for ear in self.ears], dim=1)
+        to_target = self.target.corpus.sums(vectors) if self.target else torch.zeros(sounds, dtype=torch.float64)
         curve_scores, flag_scores = draw_scores(raw, symmetric, request.point)
-        return Chunk(
-            vectors.cpu().numpy(), to_target.cpu().numpy(), curve_scores, flag_scores, int(is_silent(audio).sum())
-        )
+        heard = penalties(type(self.synth), audio[self.synth], human)
+        return Chunk(vectors.cpu().numpy(), to_target.cpu().numpy(), curve_scores, flag_scores, heard)
 
     def run(self, request: Request, number: int | None, chunks: Sequence[Any]) -> Chunk | Score:
         """One task of a trial: chunk ``number``, or (None) the reduction of its chunks."""
         return self.reduce(request, chunks) if number is None else self.chunk(request, number)
 
-    def vectors(self, audio: Tensor) -> Tensor:
+    def vectors(self, embedding: Embedding, audio: Tensor) -> Tensor:
         """Vectors (sounds, D) of audio (sounds, samples): prepared, embedded, frames flattened."""
-        prepared = prepare(audio, self.embedding.samples, self.style)
-        return self.embedding.embed_batch(prepared).flatten(1)
+        return embedding.embed_batch(prepare(audio, embedding.samples, self.style)).flatten(1)
 
     def reduce(self, request: Request, chunks: Sequence[Chunk]) -> Score:
         """The trial's score from all its chunks, in order."""
         vectors = torch.from_numpy(np.concatenate([c.vectors for c in chunks]))
         n = len(vectors)
-        row_sums = L1().within(vectors).numpy()
-        total = float(row_sums.sum())
+        row_sums = self.distance.within(vectors).numpy()
+        within, within_v = float(row_sums.sum()) / (n * (n - 1)), float(row_sums.sum()) / n**2
+        heard = np.concatenate([c.penalties for c in chunks])
+        penalty = (heard * self.guards).sum(axis=1)
         if self.target:
             to_target = np.concatenate([c.to_target for c in chunks]) / self.target.sounds
             mean_to_target = float(to_target.mean())
-            value = 2 * mean_to_target - total / (n * (n - 1)) - self.target.mean_distance
-            mmd = 2 * mean_to_target - total / n**2 - self.target.mean_distance_v
-            advantage, deviation = witness(to_target, row_sums)
+            value = 2 * mean_to_target - within - self.target.mean_distance
+            mmd = 2 * mean_to_target - within_v - self.target.mean_distance_v
         else:
-            value, mmd = -total / (n * (n - 1)), -total / n**2
-            advantage, deviation = witness(np.zeros(n), row_sums)
+            to_target, value, mmd = np.zeros(n), -within, -within_v
+        advantage, deviation = witness(to_target, row_sums, penalty)
         curve_scores = np.concatenate([c.curve_scores for c in chunks])
         flag_scores = np.concatenate([c.flag_scores for c in chunks])
         return Score(
-            value=value,
+            value=value + float(penalty.mean()),
             mmd=mmd,
-            silent=sum(c.silent for c in chunks) / n,
+            shares=dict(zip(SHARES, heard.mean(axis=0).tolist(), strict=True)),
             curve_gradient=(advantage[:, None] * curve_scores).mean(axis=0),
             flag_gradient=(advantage[:, None] * flag_scores).mean(axis=0),
             flag_information=np.square(flag_scores).mean(axis=0),
@@ -179,16 +216,17 @@ class Scorer:
         return raw, coins < probabilities
 
 
-def witness(to_target: Floats, row_sums: Floats) -> tuple[Floats, float]:
-    """The witness of each sound less its leave-one-out baseline (n,), and the witness's standard deviation.
+def witness(to_target: Floats, row_sums: Floats, penalty: Floats | float = 0.0) -> tuple[Floats, float]:
+    """What each sound adds to the value, less its leave-one-out baseline (n,), and the standard deviation of that.
 
-    ``to_target`` are mean distances to the target, ``row_sums`` sums of distances to the trial's other sounds. The
-    baseline is the same estimate without the sound, so the gradient made with it stays unbiased.
+    ``to_target`` are mean distances to the target, ``row_sums`` sums of distances to the trial's other sounds,
+    ``penalty`` what guards add for each sound. The baseline is the same estimate without the sound, so the gradient
+    made with it stays unbiased.
     """
     n, total = len(row_sums), row_sums.sum()
-    value = 2 * to_target - 2 * row_sums / (n - 1)
-    without = 2 * (to_target.sum() - to_target) / (n - 1)
-    baseline = without - 2 * (total - 2 * row_sums) / ((n - 1) * (n - 2))
+    linear = 2 * to_target + penalty  # all that does not depend on the trial's other sounds
+    value = linear - 2 * row_sums / (n - 1)
+    baseline = (linear.sum() - linear) / (n - 1) - 2 * (total - 2 * row_sums) / ((n - 1) * (n - 2))
     return value - baseline, float(value.std())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,9 +42,10 @@ class Score:
     """How near one trial's sounds are to the target; smaller is nearer.
 
     Attributes:
-        value: what the search minimises: the unbiased l1 MMD (or minus the spread, for diversity).
-        mmd: eq. 2 of the paper on the same sounds.
-        silent: share of silent sounds.
+        value: what the search minimises: the unbiased distance to the target (for diversity, minus the spread), and
+            the study's guards.
+        mmd: eq. 2 of the paper on the same sounds, without guards.
+        shares: what guards count, whether they weigh anything or not: each one's mean over the sounds.
         curve_gradient: (parameters,) derivative of ``value`` by log curve.
         flag_gradient: (parameters,) derivative of ``value`` by the logit of ``probabilities``.
         flag_information: (parameters,) Fisher information of those logits; 0 where a flag is decided.
@@ -52,7 +54,7 @@ class Score:
 
     value: float
     mmd: float
-    silent: float
+    shares: Mapping[str, float]
     curve_gradient: Floats
     flag_gradient: Floats
     flag_information: Floats

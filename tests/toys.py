@@ -11,6 +11,7 @@ from torch import Tensor
 from nebula_tune.embedding import Embedding
 from nebula_tune.synth.architecture import Synth
 from nebula_tune.synth.parameters import Controls, Panel, Parameter
+from nebula_tune.synth.sounding import Sounding
 
 
 @lru_cache
@@ -28,6 +29,12 @@ class ToySynth(Synth):
             "level": (Parameter("gain", -1.0, 1.0), Parameter("decay", 0.0, 3.0, curve=2.0), Parameter("noise", 0, 1)),
         }
     )
+
+    @classmethod
+    def sounding(cls, human: Tensor) -> Sounding:
+        """One oscillator of half the level, from MIDI 0 to 127, that sweeps over four octaves at most."""
+        pitch, bend = human[:, :1] / 2, human[:, 2:3] / 2
+        return Sounding(torch.full_like(pitch, 0.5), 127 * pitch, 48 * bend)
 
     def draw(self, first_index: int, sounds: int) -> Tensor:
         return drawn(len(self.panel), first_index, sounds)[0]

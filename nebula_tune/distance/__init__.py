@@ -6,6 +6,7 @@ from typing import Any
 
 from nebula_tune.distance.base import Corpus, Distance
 from nebula_tune.distance.energy import L1, Euclidean, SortedCorpus
+from nebula_tune.distance.joint import Joint, Part
 from nebula_tune.distance.kernel import Gaussian
 from nebula_tune.distance.mmd import MMD, l1_mmd, mean_within, mmd
 from nebula_tune.errors import UserInputError
@@ -14,7 +15,10 @@ DISTANCES: dict[str, type[Distance]] = {kind.name: kind for kind in (L1, Euclide
 
 
 def make_distance(name: str, **options: Any) -> Distance:
-    """The distance of that name. Raises UserInputError for an unknown name or option."""
+    """The distance of these ``settings``, or of that name. Raises UserInputError for what is unknown."""
+    if name == Joint.name:
+        parts = [Part(**part | {"distance": make_distance(**part["distance"])}) for part in options["parts"]]
+        return Joint(parts, options["frozen"])
     if name not in DISTANCES:
         raise UserInputError(f"no distance {name!r}; known: {', '.join(DISTANCES)}")
     try:
@@ -31,6 +35,8 @@ __all__ = [
     "Distance",
     "Euclidean",
     "Gaussian",
+    "Joint",
+    "Part",
     "SortedCorpus",
     "l1_mmd",
     "make_distance",

@@ -9,85 +9,73 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nebula_tune.distance import L1, l1_mmd
+from nebula_tune.distance import Distance, Joint, mmd
 from nebula_tune.distance.inference import Z95
+from nebula_tune.guards import SHARES
 from nebula_tune.scoring import Request
-from nebula_tune.study.executor import Executor
+from nebula_tune.study.executor import Executor, Fresh
 from nebula_tune.study.indices import Purpose, first_index
-from nebula_tune.synth import Synth, synth1b1
-from nebula_tune.trial import Point, Score
+from nebula_tune.trial import Point
 
 SOUNDS = 1024
-PITCH = "keyboard.midi_f0"
 
 Vectors = NDArray[np.float32]
+Grouped = tuple[Vectors, Sequence[str] | None]  # vectors (sounds, D), and each sound's group
+
+
+def fresh_sounds(executor: Executor, nebulae: Mapping[str, Point], seed: int) -> dict[str, Fresh]:
+    """Vectors and penalties of 1024 fresh sounds of each nebula, the same indices for all."""
+    first = first_index(Purpose.SCORE_CARD, seed)
+    return {name: executor.fresh(Request(point, first, SOUNDS)) for name, point in nebulae.items()}
 
 
 def score_card(
-    executor: Executor,
-    nebulae: Mapping[str, Point],
-    held_in: tuple[Vectors, Sequence[str]],
-    held_out: tuple[Vectors, Sequence[str]],
-    seed: int,
+    fresh: Mapping[str, Fresh],
+    held_in: Grouped,
+    held_out: Grouped,
+    distance: Distance,
     others: Mapping[str, Vectors] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """A row for each nebula (1024 fresh sounds, the same indices for all), for other corpora, and the floor.
+    """A row for each nebula's fresh sounds, for other corpora, and the floor: their distance to the held-out part.
 
-    ``held_in`` and ``held_out`` are vectors (sounds, D) and each sound's group. A row has ``mmd`` (eq. 2),
-    ``mmd_unbiased``, ``ci95``, ``n`` and ``m``. The floor is the target's own held-in part in a nebula's place.
+    A row has ``mmd`` (eq. 2), ``mmd_unbiased``, ``ci95``, ``p_value``, ``n`` and ``m``; under several embeddings also
+    the same of each (``parts``); and for a nebula what guards count (``shares``). The floor is the target's own
+    held-in part in a nebula's place.
     """
-    first = first_index(Purpose.SCORE_CARD, seed)
-    rows = {}
-    for name, point in nebulae.items():
-        rows[name] = _row(executor.vectors(Request(point, first, SOUNDS)), held_out)
+    rows = {
+        name: _row((vectors, None), held_out, distance) | {"shares": _shares(penalties)}
+        for name, (vectors, penalties) in fresh.items()
+    }
     for name, vectors in (others or {}).items():
-        rows[name] = _row(vectors, held_out)
-    rows["floor"] = _row(held_in[0], held_out, held_in[1])
+        rows[name] = _row((vectors, None), held_out, distance)
+    rows["floor"] = _row(held_in, held_out, distance)
     return rows
 
 
-def spread_card(
-    executor: Executor, nebulae: Mapping[str, Point], seed: int, synth: type[Synth]
-) -> dict[str, dict[str, Any]]:
-    """For diversity (section 6.2): each nebula's own spread E d(x, x') on 1024 fresh sounds, with its 95 % interval.
+def spread_card(fresh: Mapping[str, Fresh], distance: Distance) -> dict[str, dict[str, Any]]:
+    """For diversity (section 6.2): each nebula's own spread E d(x, x') on its fresh sounds, with its 95 % interval.
 
-    Beside it what spread alone hides: the shares of silent sounds and of sounds of extreme pitch. The executor's
-    scorer has no target.
+    Beside it what spread alone hides: the shares that guards count, of silent sounds and of extreme pitch among them.
     """
-    first = first_index(Purpose.SCORE_CARD, seed)
     rows = {}
-    for name, point in nebulae.items():
-        request = Request(point, first, SOUNDS)
-        value, interval = _spread(executor.vectors(request))
-        executor.submit(name, request)
-        score = executor.wait()[1]
-        silent = score.silent if isinstance(score, Score) else None
-        rows[name] = {"value": value, "ci95": interval, "silent": silent} | _pitch_shares(synth, point, first)
+    for name, (vectors, penalties) in fresh.items():
+        value, interval = _spread(vectors, distance)
+        rows[name] = {"value": value, "ci95": interval} | _shares(penalties)
     return rows
 
 
-def _spread(vectors: Vectors) -> tuple[float, list[float]]:
+def _shares(penalties: NDArray[np.float64]) -> dict[str, float]:
+    return dict(zip(SHARES, penalties.mean(axis=0).tolist(), strict=True))
+
+
+def _spread(vectors: Vectors, distance: Distance) -> tuple[float, list[float]]:
     """The mean distance of two sounds, and its 95 % interval by the jackknife."""
     n = len(vectors)
-    sums = L1().within(torch.from_numpy(vectors)).numpy()
+    sums = distance.within(torch.from_numpy(vectors)).numpy()
     value = float(sums.sum() / (n * (n - 1)))
     without = (sums.sum() - 2 * sums) / ((n - 1) * (n - 2))
     deviation = float(np.sqrt((n - 1) / n * np.sum((without - without.mean()) ** 2)))
     return value, [value - Z95 * deviation, value + Z95 * deviation]
-
-
-def _pitch_shares(synth: type[Synth], point: Point, first: int) -> dict[str, float]:
-    """Shares of sounds below and above the pitches a piano has, for a synth with a keyboard."""
-    if PITCH not in synth.panel.index:
-        return {}
-    k = synth.panel.index[PITCH]
-    raw = torch.from_numpy(synth1b1.draw(first, SOUNDS, len(synth.panel))[:, synth.panel.draw_order])
-    curves, symmetric = torch.from_numpy(point.curves), torch.from_numpy(point.symmetric)
-    pitch = synth.panel.to_human(raw, curves, symmetric)[:, k]
-    return {
-        "under_midi_24": float((pitch < 24).double().mean()),
-        "over_midi_108": float((pitch > 108).double().mean()),
-    }
 
 
 def gap_closed(rows: Mapping[str, Mapping[str, Any]]) -> float | None:
@@ -96,11 +84,9 @@ def gap_closed(rows: Mapping[str, Mapping[str, Any]]) -> float | None:
     return (start - tuned) / (start - floor) if start != floor else None
 
 
-def _row(
-    vectors: Vectors, held_out: tuple[Vectors, Sequence[str]], groups: Sequence[str] | None = None
-) -> dict[str, Any]:
-    result = l1_mmd(vectors, held_out[0], groups, held_out[1])
-    return {
+def _row(sounds: Grouped, held_out: Grouped, distance: Distance) -> dict[str, Any]:
+    result = mmd(sounds[0], held_out[0], distance, sounds[1], held_out[1])
+    row: dict[str, Any] = {
         "mmd": result.mmd,
         "mmd_unbiased": result.mmd_unbiased,
         "ci95": list(result.ci95),
@@ -108,3 +94,12 @@ def _row(
         "n": result.n,
         "m": result.m,
     }
+    if isinstance(distance, Joint):
+        both = zip(
+            *(distance.stretches(torch.from_numpy(vectors)) for vectors in (sounds[0], held_out[0])), strict=True
+        )
+        row["parts"] = {
+            part.name: _row((x.numpy(), sounds[1]), (y.numpy(), held_out[1]), part.distance)
+            for (part, x), (_, y) in both
+        }
+    return row

@@ -19,6 +19,8 @@ from nebula_tune.errors import ScoringError
 from nebula_tune.scoring import Chunk, Request
 from nebula_tune.trial import Score
 
+Fresh = tuple[NDArray[np.float32], NDArray[np.float64]]  # vectors and penalties of some sounds
+
 TRIES = 3
 LOST_WORKERS = 100  # of one task, before it is given up
 HUNG = 20  # a worker that hung counts as so many: the task itself may be why
@@ -104,12 +106,16 @@ class Executor(ABC):
 
     def vectors(self, request: Request) -> NDArray[np.float32]:
         """Vectors (sounds, D) of a request's sounds, in order; only while no trial is queued."""
+        return self.fresh(request)[0]
+
+    def fresh(self, request: Request) -> Fresh:
+        """Vectors and penalties (sounds, SHARES) of a request's sounds, in order; only while no trial is queued."""
         self._enqueue(None, request, reduced=False)
         result = self._next_job().result
         if isinstance(result, Failure):
             raise ScoringError(f"sounds could not be embedded: {result.message}")
-        vectors: NDArray[np.float32] = result
-        return vectors
+        fresh: Fresh = result
+        return fresh
 
     def _enqueue(self, key: Any, request: Request, reduced: bool) -> None:
         chunks = -(-request.sounds // self.chunk_sounds)
@@ -155,7 +161,9 @@ class Executor(ABC):
         if job.reduced:
             self._waiting.appendleft(Task(job, None))
         else:
-            self._finish(job, np.concatenate([chunk.vectors for chunk in job.chunks if chunk is not None]))
+            chunks = [chunk for chunk in job.chunks if chunk is not None]
+            heard = (np.concatenate([c.vectors for c in chunks]), np.concatenate([c.penalties for c in chunks]))
+            self._finish(job, heard)
 
     def _finish(self, job: Job, result: Any) -> None:
         job.result = result

@@ -136,10 +136,11 @@ class Gallery:
         self._attach(row, "sounds.wav", "audio/wav", lambda: pictures.wav(audio))
         self._attach(row, "spectrogram.png", "image/png", lambda: pictures.spectrogram(audio))
         phase, generation, index = key
+        shares = [f"{name.replace('_', ' ')} {share:.1%}" for name, share in score.shares.items()]
         text = (
-            f"**Best so far: {score.value:.4g}** (unbiased l1 MMD; eq. 2: {score.mmd:.4g})\n\n"
-            f"{sampler}, phase {phase + 1}, generation {generation}, trial {index}; "
-            f"{score.silent:.1%} silent sounds\n\n"
+            f"**Best so far: {score.value:.4g}** (unbiased distance, and guards; eq. 2: {score.mmd:.4g})\n\n"
+            f"{sampler}, phase {phase + 1}, generation {generation}, trial {index}\n\n"
+            f"{', '.join(shares)}\n\n"
             f"`sounds.wav`: {pictures.SHEET_SOUNDS} sounds in a row, the same draws for every trial"
         )
         self._set(f"dashboard:{row}:note_str:0", text)

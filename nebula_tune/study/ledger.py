@@ -294,7 +294,7 @@ class TrialWriter:
 
 
 def _score_attributes(sampler: str, score: Score) -> dict[str, Any]:
-    attributes: dict[str, Any] = {"mmd": score.mmd, "silent": score.silent}
+    attributes: dict[str, Any] = {"mmd": score.mmd, "shares": dict(score.shares)}
     if sampler == "witness":  # a resumed study goes on from the gradients
         attributes["gradient"] = {
             "deviation": score.deviation,
@@ -310,7 +310,7 @@ def _read_score(value: float, attributes: dict[str, Any]) -> Score:
     return Score(
         value=value,
         mmd=attributes["mmd"],
-        silent=attributes["silent"],
+        shares=attributes.get("shares") or {"silent": attributes["silent"]},  # a database of 0.1 has the one
         curve_gradient=np.array(gradient.get("curve", ())),
         flag_gradient=np.array(gradient.get("flag", ())),
         flag_information=np.array(gradient.get("information", ())),

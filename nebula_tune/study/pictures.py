@@ -119,5 +119,5 @@ def heldout(rows: Mapping[str, Mapping[str, Any]]) -> Any:
     below = [value - rows[name]["ci95"][0] for name, value in zip(names, values, strict=True)]
     error = {"type": "data", "array": above, "arrayminus": below}
     figure = Figure(Bar(x=names, y=values, error_y=error))
-    figure.update_layout(title="Held-out sounds", yaxis_title="l1 MMD, unbiased, 95 %", template=None)
+    figure.update_layout(title="Held-out sounds", yaxis_title="distance, unbiased, 95 %", template=None)
     return figure

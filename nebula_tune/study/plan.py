@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nebula_tune.distance import DISTANCES
 from nebula_tune.errors import SettingsError
 from nebula_tune.nebula import Nebula
 from nebula_tune.search import CmaEs, Grid, Sampler, Space, Witness
@@ -85,8 +86,9 @@ class Plan:
 
     def resolved(self) -> dict[str, Any]:
         """As JSON, to store, to compare and to read back with :meth:`read`."""
+        settings = self.settings.model_copy(update={"guards": self.settings.guarded})
         return {
-            "study": json.loads(self.settings.model_dump_json()),
+            "study": json.loads(settings.model_dump_json()),
             "synth": self.synth_name,
             "start": self.start.entries(),
             "tune": list(self.tune),
@@ -131,12 +133,12 @@ def choose_study(name: str, ready: Callable[[str], bool]) -> tuple[StudySettings
     full = load_study("full")
     if not torch.cuda.is_available():
         reason = "there is no GPU here"
-    elif not ready(full.embedding.name):
-        reason = f"the weights of {full.embedding.name} are not here"
+    elif not ready(full.heard_as):
+        reason = f"the weights of {full.heard_as} are not here"
     else:
-        return full, f"study full: there is a GPU, and the weights of {full.embedding.name} are here"
+        return full, f"study full: there is a GPU, and the weights of {full.heard_as} are here"
     laptop = load_study("laptop")
-    return laptop, f"study laptop, with the weight-free embedding {laptop.embedding.name}: {reason}"
+    return laptop, f"study laptop, with the weight-free embedding {laptop.heard_as}: {reason}"
 
 
 def override(
@@ -146,6 +148,7 @@ def override(
     weights: str | None,
     trials: int | None,
     sounds: int | None,
+    distance: str | None = None,
 ) -> StudySettings:
     """A study with command-line options over it. Raises SettingsError for values it cannot take."""
     if objective is not None and objective not in ("match", "diversity"):
@@ -157,12 +160,35 @@ def override(
     changes: dict[str, Any] = {}
     if objective is not None:
         changes["objective"] = objective
-    if embedding is not None and embedding != settings.embedding.name:
-        changes["embedding"] = EmbeddingSettings(name=embedding)
+    if embedding is not None and embedding != settings.heard_as:
+        several = named_embeddings(embedding)
+        changes |= (
+            {"embedding": None, "embeddings": several} if several[1:] else {"embedding": several[0], "embeddings": ()}
+        )
     if weights is not None:
         base = changes.get("embedding", settings.embedding)
+        if base is None:
+            raise SettingsError("--weights is for one embedding; of several, each names its own in the study file")
         changes["embedding"] = EmbeddingSettings(name=base.name, **{**base.options, "weights": weights})
+    if distance is not None:
+        if distance not in DISTANCES:
+            raise SettingsError(f"--distance {distance!r}: it is {', '.join(DISTANCES)}")
+        changes["distance"] = distance
     if sounds is not None:
         changes["sounds"] = sounds
     settings = settings.model_copy(update=changes)
     return settings.with_trials(trials) if trials is not None else settings
+
+
+def named_embeddings(text: str) -> tuple[EmbeddingSettings, ...]:
+    """An embedding's name; or several as ``logmel=1,mss=0.5``. Raises SettingsError."""
+    found = []
+    for one in text.split(","):
+        name, _, weight = one.partition("=")
+        try:
+            found.append(EmbeddingSettings(name=name.strip(), weight=float(weight or 1)))
+        except ValueError:
+            raise SettingsError(f"--embedding {text!r}: a weight is a number above 0, as in logmel=1,mss=0.5") from None
+    if len({one.name for one in found}) < len(found):
+        raise SettingsError(f"--embedding {text!r}: each embedding once")
+    return tuple(found)

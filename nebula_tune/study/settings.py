@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from nebula_tune.corpus.prepare import Prepare
 from nebula_tune.errors import SettingsError
 from nebula_tune.files import shipped
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 DEEPEST = 20  # levels of a study file
 
@@ -75,10 +76,11 @@ class ReevaluateSettings(_Strict):
 
 
 class EmbeddingSettings(_Strict):
-    """An embedding by name, with its own options."""
+    """An embedding by name, with its own options; its weight among several."""
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
     name: str
+    weight: Positive = 1.0
 
     @model_validator(mode="after")
     def _device_is_the_workers(self) -> EmbeddingSettings:
@@ -88,25 +90,82 @@ class EmbeddingSettings(_Strict):
 
     @property
     def options(self) -> dict[str, Any]:
-        """All but the name."""
+        """All but name and weight."""
         return dict(self.model_extra or {})
 
 
+def _by_name(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+NamedEmbedding = Annotated[EmbeddingSettings, BeforeValidator(_by_name)]
+
+
+class GuardSettings(_Strict):
+    """What each guard weighs: 1 is as much, where all sounds are guilty, as the target's own mean distance."""
+
+    silent: Weight = 0.0
+    clipped: Weight = 0.0
+    pitch: Weight = 0.0
+    sweep: Weight = 0.0
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The weight of each share that is counted."""
+        return {
+            "silent": self.silent,
+            "clipped": self.clipped,
+            "under_midi_24": self.pitch,
+            "over_midi_108": self.pitch,
+            "wide_sweep": self.sweep,
+        }
+
+
+DIVERSITY_GUARDS = GuardSettings(silent=1.0, pitch=1.0, sweep=0.5)
+
+
 class StudySettings(_Strict):
-    """A whole study file."""
+    """A whole study file: one embedding, or several with weights."""
 
     objective: Literal["match", "diversity"] = "match"
-    embedding: EmbeddingSettings
+    embedding: NamedEmbedding | None = None
+    embeddings: tuple[NamedEmbedding, ...] = ()
+    distance: Literal["l1", "euclidean", "gaussian"] = "l1"
+    guards: GuardSettings | None = None
+    tune: tuple[str, ...] = ()
+    freeze: tuple[str, ...] = ()
     prepare: Prepare = Prepare.ONSET
     sounds: Annotated[int, Field(ge=8)] = 256
     space: SpaceSettings = SpaceSettings()
     search: Annotated[tuple[SamplerSettings, ...], Field(min_length=1)]
     reevaluate: ReevaluateSettings = ReevaluateSettings()
 
-    @field_validator("embedding", mode="before")
-    @classmethod
-    def _embedding_by_name(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
+    @model_validator(mode="after")
+    def _one_or_several_embeddings(self) -> StudySettings:
+        if (self.embedding is None) == (not self.embeddings):
+            raise ValueError("give embedding (one) or embeddings (a list of several)")
+        if self.embedding is not None and self.embedding.weight != 1:
+            raise ValueError("a weight goes with several: embeddings: [{name: …, weight: …}, …]")
+        names = [one.name for one in self.embeddings]
+        if len(set(names)) < len(names):
+            raise ValueError("embeddings: each once")
+        return self
+
+    @property
+    def heard(self) -> tuple[EmbeddingSettings, ...]:
+        """All embeddings of the study, one or several."""
+        return self.embeddings or ((self.embedding,) if self.embedding else ())
+
+    @property
+    def heard_as(self) -> str:
+        """The embedding's name; of several, each with its weight, as ``--embedding`` takes them."""
+        several = ",".join(f"{one.name}={one.weight:g}" for one in self.embeddings)
+        return several or self.heard[0].name
+
+    @property
+    def guarded(self) -> GuardSettings:
+        """The study's guards; where it names none, none for a match and DIVERSITY_GUARDS for diversity."""
+        return self.guards or (DIVERSITY_GUARDS if self.objective == "diversity" else GuardSettings())
 
     @property
     def trials(self) -> int:

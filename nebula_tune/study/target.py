@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,12 +13,13 @@ from numpy.typing import NDArray
 
 from nebula_tune.corpus.cache import cache_folder, digest
 from nebula_tune.corpus.groups import GroupBy, hold_out
-from nebula_tune.distance import mean_within
 from nebula_tune.embedding.base import Embedding
-from nebula_tune.embedding.embedded import Embedded, Progress, Source, embed_source
+from nebula_tune.embedding.embedded import LEAST_SOUNDS, Embedded, Progress, Source, embed_source
+from nebula_tune.errors import CorpusError
 from nebula_tune.scoring import Target
 from nebula_tune.study.indices import Purpose, first_index
 from nebula_tune.study.plan import Plan
+from nebula_tune.study.yardstick import Yardstick
 
 Part = tuple[NDArray[np.float32], list[str]]  # vectors (sounds, D), and each sound's group
 
@@ -33,9 +35,11 @@ class SplitTarget:
     held: NDArray[np.bool_]
 
     @classmethod
-    def load(cls, source: Source, plan: Plan, embedding: Embedding, progress: Progress | None = None) -> SplitTarget:
+    def load(
+        cls, source: Source, plan: Plan, embeddings: Sequence[Embedding], progress: Progress | None = None
+    ) -> SplitTarget:
         """Embed a source and split it as the plan says. Raises CorpusError."""
-        embedded = embed_corpus(source, plan, embedding, Purpose.TARGET, progress)
+        embedded = embed_corpus(source, plan, embeddings, Purpose.TARGET, progress)
         by, groups = embedded.groups(GroupBy(plan.group_by))
         return cls(source, embedded, by, np.array(groups), hold_out(groups, plan.seed))
 
@@ -62,19 +66,52 @@ class SplitTarget:
             "groups": len(set(self.groups.tolist())),
         }
 
-    def save_for_workers(self, plan: Plan, embedding: Embedding) -> Path:
+    def save_for_workers(self, plan: Plan, embeddings: Sequence[Embedding], yardstick: Yardstick) -> Path:
         """Write the held-in part where workers load it from; the file is named by its content."""
         vectors, groups = self.held_in
-        content = digest([self.embedded.content, embedding.settings, plan.settings.prepare, groups])
+        heard = [embedding.settings for embedding in embeddings]
+        content = digest([self.embedded.content, heard, plan.settings.prepare, groups, yardstick.as_json()])
         path = cache_folder() / "targets" / f"{content}.npz"
         if not path.exists():
-            Target.save(path, vectors, mean_within(vectors, groups))
+            Target.save(path, vectors, yardstick.mean_distance)
         return path
 
 
 def embed_corpus(
-    source: Source, plan: Plan, embedding: Embedding, purpose: Purpose, progress: Progress | None = None
+    source: Source,
+    plan: Plan,
+    embeddings: Sequence[Embedding],
+    purpose: Purpose,
+    progress: Progress | None = None,
+    sounds: int | None = None,
 ) -> Embedded:
-    """A source's vectors under a plan's preparation; a nebula's sounds from the indices of ``purpose``."""
-    first = first_index(purpose, plan.seed)
-    return embed_source(source, embedding, plan.settings.prepare, plan.synth, first, plan.target_sounds, progress)
+    """A source's vectors under a plan's preparation.
+
+    Of a nebula, ``sounds`` of them (or the plan's count), from the indices of ``purpose``.
+    With several embeddings a sound's vectors stand one after the other; a file that one of them skips is not used.
+    """
+    first, count = first_index(purpose, plan.seed), sounds or plan.target_sounds
+    heard = [
+        embed_source(source, embedding, plan.settings.prepare, plan.synth, first, count, progress)
+        for embedding in embeddings
+    ]
+    return heard[0] if len(heard) == 1 else _joined(source, heard)
+
+
+def _joined(source: Source, heard: Sequence[Embedded]) -> Embedded:
+    """The sounds that all embeddings could use, with the vectors of all."""
+    places = [{key: k for k, key in enumerate(one.keys)} for one in heard]
+    kept = [key for key in heard[0].keys if all(key in place for place in places)]
+    if len(kept) < LEAST_SOUNDS:
+        raise CorpusError(
+            f"{source.text}: all embeddings together can use {len(kept)} sounds; {LEAST_SOUNDS} are needed"
+        )
+    rows = [[place[key] for key in kept] for place in places]
+    skipped = {one.name: one for embedded in heard for one in embedded.skipped}
+    return Embedded(
+        np.concatenate([one.vectors[row] for one, row in zip(heard, rows, strict=True)], axis=1),
+        tuple(kept),
+        tuple(heard[0].names[k] for k in rows[0]),
+        tuple(heard[0].folders[k] for k in rows[0]),
+        tuple(skipped[name] for name in sorted(skipped)),
+    )

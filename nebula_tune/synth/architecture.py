@@ -19,6 +19,7 @@ from nebula_tune.synth.backends import BACKENDS, Renderer
 from nebula_tune.synth.noise import ROWS, noise_rows
 from nebula_tune.synth.parameters import Controls, Panel
 from nebula_tune.synth.placing import place
+from nebula_tune.synth.sounding import Sounding
 
 
 class Synth(ABC):
@@ -194,3 +195,8 @@ class Synth(ABC):
     @abstractmethod
     def play(self, controls: Controls, noise: Tensor) -> Tensor:
         """From knobs (each (sounds, 1)) and noise (sounds, samples) to audio (sounds, samples)."""
+
+    @classmethod
+    @abstractmethod
+    def sounding(cls, human: Tensor) -> Sounding:
+        """Pitches of the oscillators, of human values (sounds, parameters)."""

@@ -8,6 +8,7 @@ them, where a large weight leaves the others little to say, so that it can be le
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from nebula_tune.synth.envelope import ADSR_KNOBS, adsr
 from nebula_tune.synth.lfo import running_phase, shape_weights
 from nebula_tune.synth.oscillators import midi_to_hz
 from nebula_tune.synth.parameters import Controls, Panel, Parameter
+from nebula_tune.synth.sounding import SMALLEST_LEVEL, Sounding
 
 OPERATORS = ("operator_1", "operator_2", "operator_3", "operator_4")
 KEYBOARD_KNOBS = (
@@ -62,6 +64,18 @@ class FM(Synth):
         }
     )
 
+    @classmethod
+    def sounding(cls, human: Tensor) -> Sounding:
+        """Pitches of the operators, by how much each is heard itself; all move with the note."""
+        controls = Controls(cls.panel, human)
+        weights = wirings(controls["algorithm"])
+        level = torch.cat([heard(weights, k) * controls[name]["level"] for k, name in enumerate(OPERATORS, 1)], dim=1)
+        intervals = [12 * controls[name]["ratio"].log2() + controls[name]["detune"] for name in OPERATORS]
+        note = controls["keyboard"]["midi_f0"]
+        sweep = ((note + controls["pitch"]["depth"]).clamp(0, 127) - note).abs()
+        share = level / level.sum(dim=1, keepdim=True).clamp(min=SMALLEST_LEVEL)
+        return Sounding(share, note + torch.cat(intervals, dim=1), sweep.expand_as(share))
+
     def play(self, controls: Controls, noise: Tensor) -> Tensor:
         """The patch: from knobs to audio (sounds, samples). The noise is not used."""
         keyboard, pitch = controls["keyboard"], controls["pitch"]
@@ -80,9 +94,7 @@ class FM(Synth):
             amplitudes[number] = knobs["level"] * traced[:, number] * headroom
             phases[number] = running_phase(2 * math.pi * hertz / self.sample_rate, knobs["initial_phase"])
 
-        levels = torch.cat([controls["algorithm"][name] for name in ALGORITHMS], dim=1)
-        shares = shape_weights(levels.pow(SHARPNESS))
-        weights = {name: shares[:, k : k + 1] for k, name in enumerate(ALGORITHMS)}
+        weights = wirings(controls["algorithm"])
         waves: dict[int, Tensor] = {}
         for number in (4, 3, 2, 1):
             phase = phases[number]
@@ -93,6 +105,13 @@ class FM(Synth):
             waves[number] = amplitudes[number] * torch.sin(phase)
         total = torch.stack([heard(weights, number) * waves[number] for number in waves]).sum(dim=0)
         return total / total.abs().amax(dim=1, keepdim=True).clamp(min=1)
+
+
+def wirings(knobs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What each algorithm contributes, (sounds, 1) each; they add up to 1."""
+    levels = torch.cat([knobs[name] for name in ALGORITHMS], dim=1)
+    shares = shape_weights(levels.pow(SHARPNESS))
+    return {name: shares[:, k : k + 1] for k, name in enumerate(ALGORITHMS)}
 
 
 def wired(weights: dict[str, Tensor], modulator: int, modulated: int) -> Tensor:

@@ -13,8 +13,16 @@ from nebula_tune.synth.backends import Renderer
 from nebula_tune.synth.envelope import ADSR_KNOBS, adsr
 from nebula_tune.synth.fast_cpu import FastVoice
 from nebula_tune.synth.lfo import LFO_KNOBS, lfo
-from nebula_tune.synth.oscillators import SQUARE_SAW_KNOBS, VCO_KNOBS, sine_vco, square_saw_vco
+from nebula_tune.synth.oscillators import (
+    HIGHEST_MIDI,
+    LOWEST_MIDI,
+    SQUARE_SAW_KNOBS,
+    VCO_KNOBS,
+    sine_vco,
+    square_saw_vco,
+)
 from nebula_tune.synth.parameters import Controls, Panel, Parameter
+from nebula_tune.synth.sounding import SMALLEST_LEVEL, Sounding
 
 KEYBOARD_KNOBS = (
     Parameter("midi_f0", 0.0, 127.0),  # MIDI note
@@ -60,6 +68,29 @@ class Voice(Synth):
         if self.device.type == "cuda" and fast_gpu.ready():
             return fast_gpu.GpuVoice(len(self.control_frames), self.sample_rate, self._noise)
         return None
+
+    @classmethod
+    def sounding(cls, human: Tensor) -> Sounding:
+        """Pitches of the two VCOs.
+
+        A channel's level is its mixer level times all that the matrix can send to its amplitude. The pitch modulation
+        is taken at its largest: each source at 1, times its way through the matrix.
+        """
+        controls = Controls(cls.panel, human)
+        patched = dict(
+            zip(DESTINATIONS, modulation_matrix(controls["mod_matrix"]).sum(dim=2).unbind(dim=1), strict=True)
+        )
+        levels = [controls["mixer"][name][:, 0] * patched[f"{name}_amp"] for name in ("vco_1", "vco_2", "noise")]
+        level = torch.stack(levels, dim=1)
+        rest, moved = [], []
+        for name in ("vco_1", "vco_2"):
+            at_rest = controls["keyboard"]["midi_f0"][:, 0] + controls[name]["tuning"][:, 0]
+            swing = controls[name]["mod_depth"][:, 0] * patched[f"{name}_pitch"]
+            rest.append(at_rest.clamp(LOWEST_MIDI, HIGHEST_MIDI))
+            moved.append((at_rest + swing).clamp(LOWEST_MIDI, HIGHEST_MIDI))
+        pitch = torch.stack(rest, dim=1)
+        share = level[:, :2] / level.sum(dim=1, keepdim=True).clamp(min=SMALLEST_LEVEL)
+        return Sounding(share, pitch, (torch.stack(moved, dim=1) - pitch).abs())
 
     def play(self, controls: Controls, noise: Tensor) -> Tensor:
         """The patch: from knobs to audio (sounds, samples)."""

@@ -8,7 +8,20 @@ import torch
 from scipy.spatial.distance import cdist
 from scipy.stats import energy_distance
 
-from nebula_tune.distance import DISTANCES, L1, Distance, Euclidean, Gaussian, kernel, l1_mmd, make_distance, mmd
+from nebula_tune.distance import (
+    DISTANCES,
+    L1,
+    Distance,
+    Euclidean,
+    Gaussian,
+    Joint,
+    Part,
+    kernel,
+    l1_mmd,
+    make_distance,
+    mean_within,
+    mmd,
+)
 from nebula_tune.errors import UserInputError
 from tests.distance.contract import DistanceContract
 
@@ -34,6 +47,13 @@ class TestGaussian(DistanceContract):
 
     def matrix(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return 1 - np.exp(-cdist(x.astype(np.float64), y.astype(np.float64), "sqeuclidean") / (2 * 4.0**2))
+
+
+class TestJoint(DistanceContract):
+    distance = Joint([Part("a", 2, L1(), 0.5), Part("b", 5, Gaussian(4.0), 3.0)])
+
+    def matrix(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return 0.5 * TestL1.matrix(None, x[:, :2], y[:, :2]) + 3 * TestGaussian.matrix(None, x[:, 2:], y[:, 2:])
 
 
 def normals(seed: int, sounds: int, dimensions: int, shift: float = 0) -> np.ndarray:
@@ -89,6 +109,18 @@ def test_a_reference_of_copies_still_has_a_bandwidth(copies: int, expected: floa
     assert Gaussian().frozen_on(x).bandwidth == pytest.approx(expected)
 
 
+def test_weights_compare_parts_whatever_their_units() -> None:
+    x, y = normals(6, 50, 8), normals(7, 60, 8, shift=1)
+    x[:, 3:] *= 1000
+    y[:, 3:] *= 1000
+    weights = Joint([Part("small", 3, L1(), 1.0), Part("large", 5, Euclidean(), 0.5)])
+    joint = weights.frozen_on(torch.from_numpy(y))
+    assert mean_within(y, None, joint) == pytest.approx(1.5), "the reference's own mean distance: the sum of weights"
+    share = mmd(x[:, :3], y[:, :3]).mmd / mean_within(y[:, :3])
+    large = mmd(x[:, 3:], y[:, 3:], Euclidean()).mmd / mean_within(y[:, 3:], None, Euclidean())
+    assert mmd(x, y, joint).mmd == pytest.approx(share + 0.5 * large, rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -97,6 +129,8 @@ def test_a_reference_of_copies_still_has_a_bandwidth(copies: int, expected: floa
         (lambda: Gaussian(0.0), "above 0"),
         (lambda: Gaussian(float("nan")), "above 0"),
         (lambda: mmd(normals(0, 4, 2), normals(1, 4, 2), Gaussian()), "freeze it on a reference"),
+        (lambda: Joint([Part("a", 2, L1(), 0.0)]), "a: weights are numbers above 0"),
+        (lambda: mmd(normals(0, 4, 2), normals(1, 4, 2), Joint([Part("a", 3, L1(), 1.0)])), "of 3 dimensions are"),
     ],
 )
 def test_a_distance_that_cannot_be_is_refused(make: object, message: str) -> None:

@@ -34,7 +34,7 @@ def writer(ledger: Ledger) -> TrialWriter:
 
 def score(value: float) -> Score:
     numbers = np.random.default_rng(1).normal(size=(3, 3)) / 3
-    return Score(value, value + 1, 0.25, *numbers, deviation=1 / 3)
+    return Score(value, value + 1, {"silent": 0.25}, *numbers, deviation=1 / 3)
 
 
 def test_a_trial_reads_back_bit_for_bit(ledger: Ledger, writer: TrialWriter) -> None:
@@ -43,7 +43,7 @@ def test_a_trial_reads_back_bit_for_bit(ledger: Ledger, writer: TrialWriter) -> 
     writer.write((1, 2, 4), "witness", point, 77, Failure("no luck"))
     first, second = ledger.trials("one")
     assert first.key == (1, 2, 3) and first.relaxed and first.score is not None
-    assert (first.score.value, first.score.mmd, first.score.silent) == (1 / 7, 1 / 7 + 1, 0.25)
+    assert (first.score.value, first.score.mmd, first.score.shares) == (1 / 7, 1 / 7 + 1, {"silent": 0.25})
     np.testing.assert_array_equal(first.score.curve_gradient, score(0).curve_gradient)
     np.testing.assert_array_equal(first.score.flag_information, score(0).flag_information)
     assert first.params == {"a.x.curve": 0.1 + 0.2, "a.y.curve": 1 / 3, "a.x.symmetric": False, "a.y.symmetric": True}
@@ -72,7 +72,7 @@ def test_optuna_sees_the_trial_it_would_have_written_itself(ledger: Ledger, writ
                 "first_index": 5,
                 "relaxed": False,
                 "mmd": 4.0,
-                "silent": 0.25,
+                "shares": {"silent": 0.25},
             },
         )
     )

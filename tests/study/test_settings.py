@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from nebula_tune.corpus.prepare import Prepare
 from nebula_tune.errors import SettingsError
+from nebula_tune.study.plan import named_embeddings
 from nebula_tune.study.settings import (
     CmaEsSettings,
     EmbeddingSettings,
     GridSettings,
+    GuardSettings,
     StudySettings,
     WitnessSettings,
     load_study,
@@ -69,6 +71,33 @@ def test_an_embedding_may_have_options(tmp_path: Path) -> None:
     assert study.embedding.name == "openl3" and study.embedding.options == {"hop": 0.5, "center": False}
 
 
+def test_embeddings_may_be_several_with_weights(tmp_path: Path) -> None:
+    several = "embeddings: [logmel, {name: mss, weight: 0.5, kind: log}]"
+    study = load(tmp_path, GOOD.replace("embedding: logmel", several))
+    assert [(one.name, one.weight, one.options) for one in study.heard] == [
+        ("logmel", 1.0, {}),
+        ("mss", 0.5, {"kind": "log"}),
+    ]
+    assert study.heard_as == "logmel=1,mss=0.5"
+    assert [(one.name, one.weight) for one in named_embeddings(study.heard_as)] == [("logmel", 1.0), ("mss", 0.5)]
+    assert load(tmp_path, GOOD).heard_as == "logmel"
+
+
+@pytest.mark.parametrize("text", ["logmel=0", "logmel=x", "logmel=nan", "logmel,logmel=2"])
+def test_embeddings_that_no_option_can_mean_are_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match="--embedding"):
+        named_embeddings(text)
+
+
+def test_guards_are_off_for_a_match_and_on_for_diversity(tmp_path: Path) -> None:
+    match, diversity = load(tmp_path, GOOD), load(tmp_path, "objective: diversity\n" + GOOD)
+    assert match.guarded == GuardSettings()
+    assert diversity.guarded.pitch > 0 and diversity.guarded.silent > 0
+    own = load(tmp_path, "objective: diversity\nguards: {sweep: 0.5}\n" + GOOD)
+    assert own.guarded == GuardSettings(sweep=0.5)
+    assert own.guarded.shares["wide_sweep"] == 0.5
+
+
 # what is changed in GOOD, and what the message says after the file's name
 WRONG = {
     "an unknown key": ("sounds: 64", "sonds: 64", ":2: sonds: unknown key"),
@@ -94,7 +123,14 @@ WRONG = {
     "an unknown sampler": ("sampler: grid", "sampler: gird", ":5: search.0: .*'gird'.*'grid', 'cmaes', 'witness'"),
     "no sampler": ("{sampler: grid, trials: 20}", "{trials: 20}", ":5: search.0: .*sampler"),
     "a missing key": ("    trials: 30\n", "", ":6: search.1.trials: is missing"),
-    "no embedding": ("embedding: logmel\n", "", ": embedding: is missing"),
+    "no embedding": ("embedding: logmel\n", "", ": .*give embedding"),
+    "one embedding and several": ("embedding: logmel", "embedding: logmel\nembeddings: [mss]", ": .*give embedding"),
+    "one embedding twice": ("embedding: logmel", "embeddings: [mss, mss]", ": .*each once"),
+    "a weight for one": ("embedding: logmel", "embedding: {name: mss, weight: 2}", ": .*goes with several"),
+    "a weight of zero": ("embedding: logmel", "embeddings: [{name: mss, weight: 0}]", ":1: embeddings.0.weight: .*0"),
+    "another distance": ("embedding: logmel", "embedding: logmel\ndistance: cosine", ":2: distance: .*'euclidean'"),
+    "another guard": ("embedding: logmel", "embedding: logmel\nguards: {loud: 1}", ":2: guards.loud: unknown key"),
+    "a guard that rewards": ("embedding: logmel", "embedding: logmel\nguards: {pitch: -1}", ":2: guards.pitch: .*0"),
     "an embedding without a name": ("embedding: logmel", "embedding: {hop: 0.1}", ":1: embedding.name: is missing"),
     "no samplers": (GOOD[GOOD.index("search") :], "search: []\n", ":4: search: .*at least 1"),
     "a key given twice": ("sounds: 64", "sounds: 64\nsounds: 65", ".*line 3: sounds is given twice"),
