@@ -13,7 +13,7 @@ COPY nebula_tune nebula_tune
 COPY studies studies
 COPY nebulae nebulae
 RUN pip install --no-cache-dir --index-url "${TORCH_INDEX}" torch==2.13.0 \
-    && pip install --no-cache-dir '.[postgres,dashboard]' 'ray[default]>=2.40,<3'
+    && pip install --no-cache-dir '.[postgres,dashboard,cluster]'
 
 RUN mkdir -p /data /cache && chown tuner /data /cache
 USER tuner

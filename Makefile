@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 TORCH := torch==2.13.0
 CPU_INDEX := --no-deps --retries 1 --index-url https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test lint check slow soak browser-test clean
+.PHONY: demo test lint check slow soak browser-test deployment-test clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -30,8 +30,9 @@ lint: $(VENV)/installed   ## Style, types, and who may import whom
 test: lint                ## Everything CI runs
 	$(BIN)/pytest -m "not slow"
 
-slow: $(VENV)/installed   ## The longer checks that need nothing else; soak and browser-test are the others
-	$(BIN)/pytest -m slow --ignore tests/service/test_soak.py --ignore tests/service/test_dashboard.py
+slow: $(VENV)/installed   ## The longer checks that need nothing else; soak, browser-test and deployment-test are the others
+	$(BIN)/pytest -m slow --ignore tests/service/test_soak.py --ignore tests/service/test_dashboard.py \
+	  --ignore tests/service/test_commands.py
 
 soak: $(VENV)/installed   ## 20 random kills during one study of 300 trials
 	$(BIN)/pytest -m slow tests/service/test_soak.py
@@ -39,6 +40,10 @@ soak: $(VENV)/installed   ## 20 random kills during one study of 300 trials
 browser-test: $(VENV)/installed   ## The dashboard in headless Chromium, which this installs (Debian, Ubuntu; as root)
 	command -v chromedriver >/dev/null || { apt-get update && apt-get install -y chromium chromium-driver; }
 	$(BIN)/pytest -m slow tests/service/test_dashboard.py
+
+deployment-test: $(VENV)/installed   ## The compose file against its schema and a linter (npx); each service's command, a Ray job
+	POSTGRES_PASSWORD=x RAY_AUTH_TOKEN=x npx --yes dclint@3.1.0 --max-warnings 0 docker-compose.yml
+	$(BIN)/pytest -m slow tests/service/test_commands.py
 
 clean:
 	rm -rf $(VENV) demo

@@ -161,9 +161,15 @@ def _start(address: str | None, cpus: int) -> None:
                 log_to_driver=False,
                 _temp_dir=os.path.join(tempfile.gettempdir(), f"nebula-ray-{os.getuid()}"),  # noqa: PTH118
             )
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
-        where = f"join the Ray cluster at {address}" if address else "start Ray"
-        raise ScoringError(f"cannot {where}: {last_line(error)}; --executor inline needs no Ray") from error
+    except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
+        if address:
+            message = (
+                f"cannot join the Ray cluster at {address}: {last_line(error)}; does it run, with the same Ray, and "
+                "does it ask for a token (RAY_AUTH_MODE=token, see docs/service.md)? --executor inline needs no Ray"
+            )
+        else:
+            message = f"cannot start Ray: {last_line(error)}; --executor inline needs no Ray"
+        raise ScoringError(message) from error
 
 
 def _knock(address: str) -> None:
