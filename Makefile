@@ -31,15 +31,14 @@ test: lint                ## Everything CI runs
 	$(BIN)/pytest -m "not slow"
 
 slow: $(VENV)/installed   ## The longer checks that need nothing else; soak, browser-test and deployment-test are the others
-	$(BIN)/pytest -m slow --ignore tests/service/test_soak.py --ignore tests/service/test_dashboard.py \
-	  --ignore tests/service/test_commands.py
+	$(BIN)/pytest -m "slow and not browser" --ignore tests/service/test_soak.py --ignore tests/service/test_commands.py
 
 soak: $(VENV)/installed   ## 20 random kills during one study of 300 trials
 	$(BIN)/pytest -m slow tests/service/test_soak.py
 
-browser-test: $(VENV)/installed   ## The dashboard in headless Chromium, which this installs (Debian, Ubuntu; as root)
+browser-test: $(VENV)/installed   ## Pages and dashboard in headless Chromium, which this installs (Debian, Ubuntu; as root)
 	command -v chromedriver >/dev/null || { apt-get update && apt-get install -y chromium chromium-driver; }
-	$(BIN)/pytest -m slow tests/service/test_dashboard.py
+	$(BIN)/pytest -m browser
 
 deployment-test: $(VENV)/installed   ## The compose file against its schema and a linter (npx); each service's command, a Ray job
 	POSTGRES_PASSWORD=x RAY_AUTH_TOKEN=x npx --yes dclint@3.1.0 --max-warnings 0 docker-compose.yml

@@ -250,6 +250,40 @@ def embeddings(
 
 
 @app.command()
+def listen(
+    what: Annotated[
+        list[str], typer.Argument(metavar="A B", help="Two folders, nebulae, or white-noise; with --analyse: ballots.")
+    ],
+    out: Annotated[Path, typer.Option(help="The page; its key is written beside it.")] = Path("listen.html"),
+    target_kind: Annotated[
+        str | None, typer.Option(help="What the target's sounds are, in your words, like 'drum hits'.")
+    ] = None,
+    pairs: Annotated[int, typer.Option(help="Pairs of a sound of each.")] = 64,
+    seed: Annotated[
+        int | None, typer.Option(help="Sounds, order and sides follow from it. [default: one nobody knows]")
+    ] = None,
+    analyse: Annotated[bool, typer.Option("--analyse", help="Unblind and analyse ballots.")] = False,
+    key: Annotated[
+        list[Path] | None, typer.Option(help="With --analyse: the key of a test. Repeatable, for several tests.")
+    ] = None,
+    synth: Annotated[str, typer.Option(help="The synth's architecture.")] = "voice",
+    as_json: Json = False,
+) -> None:
+    """Make a blinded listening test of A against B, one page; or, with --analyse, tell what its ballots say.
+
+    The page plays pairs of sounds, order and sides drawn by lot, and gives a ballot to download. Its key is a file of
+    its own: do not open it before the last ballot is in.
+    """
+    from nebula_tune.console import print_analysis, print_test
+    from nebula_tune.listening.command import analyse_ballots, make_test
+
+    if analyse:
+        print_analysis(analyse_ballots(what, key or []), as_json)
+    else:
+        print_test(make_test(what, synth, out, target_kind, pairs, seed, key), as_json)
+
+
+@app.command()
 def dashboard(
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8080,
     host: Annotated[str, typer.Option(help="Address to listen on. It has no login: think before you open it.")] = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -201,3 +202,73 @@ def print_studies(studies: Sequence[Mapping[str, Any]]) -> None:
         rate = f"{one['trials_per_second']:.2f}"
         table.add_row(one["study"], one["state"], one["phase"], f"{one['complete']}/{one['total']}", best, rate)
     console.print(table)
+
+
+def print_test(test: Mapping[str, str], as_json: bool) -> None:
+    """Where a listening test is, and what it can show."""
+    if as_json:
+        print(json.dumps(test, indent=1))
+        return
+    console = Console(highlight=False)
+    for line in (
+        f"page: {test['page']}",
+        f"key: {test['key']} (tells which is which: leave it closed until the last ballot is in)",
+        test["power"],
+    ):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def print_analysis(analysis: Mapping[str, Any], as_json: bool) -> None:
+    """What ballots say: power first, then a table for each test, then strengths over all."""
+    if as_json:
+        print(json.dumps(analysis, indent=1))
+        return
+    console = Console(highlight=False)
+    for test in analysis["tests"]:
+        a, b = test["a"], test["b"]
+        console.print(f"power, said beforehand: {test['power_text']}", markup=False, soft_wrap=True)
+        passed_over = ", ".join(f"{one['name']} {one['passed_over']}" for one in (a, b))
+        console.print(f"silent or unreadable sounds passed over: {passed_over}", markup=False, soft_wrap=True)
+        table = Table(title=f"{a['name']} (A) against {b['name']} (B)", title_justify="left")
+        table.add_column("listener")
+        table.add_column("question")
+        for column in ("A chosen", "share", "95 % (Wilson)", "p", "repeats alike", "catches failed", "set kept"):
+            table.add_column(column, justify="right")
+        questions = {"like": f"more like {test['target_kind']}", "keep": "keep"}
+        for one in test["listeners"]:
+            name = one["listener"] + ("" if one["finished"] else " (unfinished)")
+            for question, text in questions.items():
+                repeats, catches = one["repeats"], one["catches"]
+                extra = (f"{repeats[question]} of {repeats['n']}", f"{catches['failed']} of {catches['n']}")
+                vote = {"A": a["name"], "B": b["name"], None: "-"}[one["browse"]]
+                table.add_row(name, text, *_count(one[question]), *extra, vote)
+        pooled = test["pooled"]
+        for question, text in questions.items():
+            table.add_row("all", text, *_count(pooled[question]))
+        if "without_failed_catches" in pooled:
+            for question, text in questions.items():
+                table.add_row("all without a failed catch", text, *_count(pooled["without_failed_catches"][question]))
+        console.print(table)
+    if max(len(rows) for rows in analysis["strengths"].values()) > 2:
+        for question, rows in analysis["strengths"].items():
+            table = Table(title=f"Bradley-Terry strengths: {question}", title_justify="left")
+            for column in ("nebula", "strength", "95 % interval", "chosen", "linked set"):
+                table.add_column(column)
+            for row in rows:
+                low, high = row["ci95"]
+                figures = (f"{row['strength']:+.2f}", f"{low:+.2f} … {high:+.2f}", f"{row['wins']} of {row['n']}")
+                table.add_row(row["name"], *figures, str(row["set"] + 1))
+            console.print(table)
+
+
+def _count(count: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """A binomial count's cells."""
+    if not count["n"]:
+        return "0 of 0", "-", "-", "-"
+    low, high = count["ci95"]
+    return (
+        f"{count['wins']} of {count['n']}",
+        f"{count['share']:.2f}",
+        f"{low:.2f} … {high:.2f}",
+        f"{count['p_value']:.2g}",
+    )

@@ -46,3 +46,8 @@ def test_every_shipped_study_is_documented() -> None:
 def test_files_the_readme_names_exist() -> None:
     for name in re.findall(r"`(docs/[a-z-]+\.md)`", (ROOT / "README.md").read_text()):
         assert (ROOT / name).exists(), name
+
+
+def test_every_option_of_listen_is_documented_and_no_other() -> None:
+    table = re.findall(r"^\| `(--[a-z-]+)` \|", (ROOT / "docs/listening.md").read_text(), re.M)
+    assert set(table) == options("listen")

@@ -192,7 +192,7 @@ def _embed_synthetic(
     indices: range,
     progress: Progress | None,
 ) -> Embedded:
-    what = digest([synth.__name__, _content(nebula, synth)]) if nebula else WHITE_NOISE
+    what = digest([synth.__name__, content_of(nebula, synth)]) if nebula else WHITE_NOISE
     keys = tuple(digest([what, index]) for index in indices)
     cache_key = digest(keys)
     vectors = cache.get(cache_key)
@@ -215,7 +215,7 @@ def _embed_synthetic(
     return Embedded(vectors, keys, tuple(str(i) for i in indices), ("",) * len(indices), ())
 
 
-def _content(nebula: Nebula | Constellation, synth: type[Synth]) -> Any:
+def content_of(nebula: Nebula | Constellation, synth: type[Synth]) -> Any:
     """What a nebula's or constellation's sounds depend on, as JSON."""
     resolved = synth.resolve_sounds(nebula)
     if isinstance(resolved, Nebula):

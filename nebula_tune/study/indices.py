@@ -21,6 +21,7 @@ class Purpose(IntEnum):
     POOL = 7
     VALIDATION = 8
     SCORE_CARD = 9
+    LISTENING = 10
 
 
 def first_index(purpose: Purpose, seed: int, offset: int = 0) -> int:

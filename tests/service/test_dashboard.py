@@ -108,6 +108,7 @@ def test_it_listens_here_only_and_warns_where_it_is_told_otherwise(undisturbed: 
 
 
 @pytest.mark.slow
+@pytest.mark.browser
 def test_a_browser_shows_the_figures_and_plays_a_trial(page: Page, tmp_path: Path) -> None:
     """`make browser-test` installs Chromium and runs this; NEBULA_TUNE_SCREENSHOT names files for pictures."""
     from selenium import webdriver

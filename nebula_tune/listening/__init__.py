@@ -1,0 +1,1 @@
+"""Sounds to hear: blinded listening tests and their analysis."""

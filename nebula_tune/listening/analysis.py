@@ -1,0 +1,227 @@
+"""What ballots say: exact tests, intervals, consistency, catches, power, and strengths over several nebulae."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nebula_tune.distance.inference import Z95
+from nebula_tune.listening.ballot import Unblinded
+from nebula_tune.listening.design import KeyTrial, Side
+
+QUESTIONS = ("like", "keep")
+LEVEL = 0.05  # of significance
+TRUE_SHARE = 0.7  # a preference worth finding
+PRIOR_WINS = 0.5  # added to both sides of every pair that met, so that a shut-out has a finite strength
+
+
+@dataclass(frozen=True)
+class Power:
+    """What a number of pairs can show at a two-sided level of 5 %.
+
+    ``needed`` of ``pairs`` for one of the two are significant; ``power`` is how probable that is for one that is
+    truly preferred in 70 % of pairs (0 where no count is significant).
+    """
+
+    pairs: int
+    needed: int | None
+    power: float
+
+    @classmethod
+    def of(cls, pairs: int) -> Power:
+        """By the exact binomial test."""
+        from scipy.stats import binom, binomtest
+
+        counts = range((pairs + 1) // 2, pairs + 1)
+        needed = next((k for k in counts if binomtest(k, pairs).pvalue <= LEVEL), None)
+        return cls(pairs, needed, 0.0 if needed is None else float(binom.sf(needed - 1, pairs, TRUE_SHARE)))
+
+    def __str__(self) -> str:
+        if self.needed is None:
+            return f"{self.pairs} pairs: too few for any result to be significant at 5 %"
+        return (
+            f"{self.pairs} pairs: {self.needed} for one of the two are needed for p <= 0.05 (two-sided); "
+            f"if it is truly preferred in {TRUE_SHARE:.0%} of pairs, that happens with probability {self.power:.2f}"
+        )
+
+
+@dataclass(frozen=True)
+class Count:
+    """``wins`` of ``n`` for A: exact two-sided binomial p-value against one half, and Wilson's 95 % interval."""
+
+    wins: int
+    n: int
+    share: float | None
+    ci95: tuple[float, float] | None
+    p_value: float | None
+
+    @classmethod
+    def of(cls, outcomes: Iterable[bool]) -> Count:
+        """Of choices: True for A."""
+        from scipy.stats import binomtest
+
+        chosen = list(outcomes)
+        wins, n = sum(chosen), len(chosen)
+        if not n:
+            return cls(0, 0, None, None, None)
+        test = binomtest(wins, n)
+        interval = test.proportion_ci(method="wilson")
+        return cls(wins, n, wins / n, (float(interval.low), float(interval.high)), float(test.pvalue))
+
+
+def analyse(unblinded: Sequence[Unblinded]) -> dict[str, Any]:
+    """Everything, as JSON: a test for each key with its listeners and the pooled count; strengths over all keys.
+
+    Repeats and catches count in neither test nor strengths.
+    """
+    tests = []
+    for key in dict.fromkeys(one.ballot.key for one in unblinded):
+        own = [one for one in unblinded if one.ballot.key == key]
+        attentive = [one for one in own if not _catches(one)["failed"]]
+        pooled: dict[str, Any] = {question: asdict(_pooled(own, question)) for question in QUESTIONS}
+        if len(attentive) < len(own):
+            pooled["without_failed_catches"] = {
+                question: asdict(_pooled(attentive, question)) for question in QUESTIONS
+            }
+        tests.append(
+            {
+                "key": key,
+                "a": own[0].key.a.model_dump(),
+                "b": own[0].key.b.model_dump(),
+                "target_kind": own[0].key.target_kind,
+                "power": asdict(Power.of(own[0].key.pairs)),
+                "power_text": str(Power.of(own[0].key.pairs)),
+                "listeners": [_listener(one) for one in own],
+                "pooled": pooled,
+                "browse": {owner: sum(_vote(one) == owner for one in own) for owner in ("A", "B")},
+            }
+        )
+    return {"tests": tests, "strengths": {question: strengths(unblinded, question) for question in QUESTIONS}}
+
+
+def owner(trial: KeyTrial, side: Side) -> str:
+    """Whose sound was on that side."""
+    return trial.left if side == "left" else trial.right
+
+
+def _outcomes(one: Unblinded, question: str) -> list[bool]:
+    return [owner(trial, getattr(answer, question)) == "A" for trial, answer in one.answered("pair")]
+
+
+def _pooled(unblinded: Sequence[Unblinded], question: str) -> Count:
+    return Count.of(outcome for one in unblinded for outcome in _outcomes(one, question))
+
+
+def _listener(one: Unblinded) -> dict[str, Any]:
+    answers = one.ballot.answers
+    return {
+        "listener": one.listener,
+        "file": str(one.path),
+        "finished": one.ballot.finished is not None,
+        **{question: asdict(Count.of(_outcomes(one, question))) for question in QUESTIONS},
+        "repeats": _repeats(one),
+        "catches": _catches(one),
+        "left_chosen": {question: _share(getattr(a, question) == "left" for a in answers) for question in QUESTIONS},
+        "replays": sum(max(0, a.left_plays - 1) + max(0, a.right_plays - 1) for a in answers),
+        "browse": _vote(one),
+    }
+
+
+def _repeats(one: Unblinded) -> dict[str, int]:
+    """How many repeated pairs were answered both times, and how many alike."""
+    first = {trial.id: (trial, answer) for trial, answer in one.answered("pair")}
+    counts = {"n": 0, "like": 0, "keep": 0}
+    for trial, answer in one.answered("repeat"):
+        if trial.of in first:
+            pair, before = first[trial.of]
+            counts["n"] += 1
+            for question in QUESTIONS:
+                same = owner(trial, getattr(answer, question)) == owner(pair, getattr(before, question))
+                counts[question] += same
+    return counts
+
+
+def _catches(one: Unblinded) -> dict[str, int]:
+    """A catch is failed where next to nothing was chosen, in either question."""
+    answered = one.answered("catch")
+    failed = sum("wrong" in (owner(t, a.like), owner(t, a.keep)) for t, a in answered)
+    return {"n": len(answered), "failed": failed}
+
+
+def _vote(one: Unblinded) -> str | None:
+    vote = one.ballot.browse.vote
+    return None if vote is None else one.key.browse[vote]
+
+
+def _share(flags: Iterable[bool]) -> float | None:
+    chosen = list(flags)
+    return sum(chosen) / len(chosen) if chosen else None
+
+
+def strengths(unblinded: Sequence[Unblinded], question: str) -> list[dict[str, Any]]:
+    """Bradley-Terry strengths of all nebulae that were compared, strongest first.
+
+    P(i is chosen over j) = 1 / (1 + exp(s_j - s_i)), strengths summing to 0 in each set of nebulae that are linked by
+    comparisons (``set``; strengths of different sets do not compare). Source: Bradley and Terry, Biometrika 39, 1952.
+    """
+    names: dict[str, str] = {}
+    for one in unblinded:
+        for side in (one.key.a, one.key.b):
+            name = side.name
+            if side.content not in names:
+                names[side.content] = f"{name} ({side.content[:6]})" if name in names.values() else name
+    place = {content: k for k, content in enumerate(names)}
+    wins = np.zeros((len(names), len(names)))
+    for one in unblinded:
+        a, b = place[one.key.a.content], place[one.key.b.content]
+        for outcome in _outcomes(one, question):
+            wins[(a, b) if outcome else (b, a)] += 1
+    strength, error, linked = bradley_terry(wins)
+    order = sorted(range(len(names)), key=lambda k: (linked[k], -strength[k]))
+    labels = list(names.values())
+    return [
+        {
+            "name": labels[k],
+            "strength": float(strength[k]),
+            "ci95": [float(strength[k] - Z95 * error[k]), float(strength[k] + Z95 * error[k])],
+            "set": int(linked[k]),
+            "wins": int(wins[k].sum()),
+            "n": int(wins[k].sum() + wins[:, k].sum()),
+        }
+        for k in order
+    ]
+
+
+def bradley_terry(
+    wins: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Strengths (n,), their standard errors (n,) and the linked set each belongs to (n,).
+
+    ``wins`` (n, n): how often i was chosen over j. Half a win is added to both sides of every pair that met. Newton's
+    method on the log likelihood, which is concave; errors from the inverse of its curvature.
+    """
+    from scipy.sparse.csgraph import connected_components
+
+    met = wins + wins.T > 0
+    np.fill_diagonal(met, False)
+    wins = np.where(met, wins + PRIOR_WINS, 0.0)
+    games = wins + wins.T
+    _, linked = connected_components(met, directed=False)
+    same = (linked[:, None] == linked[None, :]).astype(float)
+    strength = np.zeros(len(wins))
+    for _ in range(100):
+        chance = 1 / (1 + np.exp(strength[None, :] - strength[:, None]))
+        slope = wins.sum(axis=1) - (games * chance).sum(axis=1)
+        weight = games * chance * (1 - chance)
+        curvature = np.diag(weight.sum(axis=1)) - weight
+        # The added blocks of ones hold each set's sum at 0 and change nothing else.
+        step = np.linalg.solve(curvature + same, slope)
+        strength += step
+        if np.abs(step).max() < 1e-12:
+            break
+    covariance = np.linalg.inv(curvature + same) - same / np.square(same.sum(axis=1))
+    return strength, np.sqrt(np.maximum(np.diag(covariance), 0)), linked

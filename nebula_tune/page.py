@@ -1,0 +1,44 @@
+"""Pages that are one file: style, script and data inside, under a policy that forbids them the network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+
+SHARED = Path(__file__).resolve().parent / "templates"
+
+
+def one_file(folder: Path, name: str, **content: Any) -> bytes:
+    """The page ``NAME.html`` of a folder of templates, with ``NAME.css`` and ``NAME.js`` and what all pages share.
+
+    ``content`` is what the template shows; all of it is escaped.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader([folder, SHARED]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style, script = (_joined(folder, name, suffix) for suffix in ("css", "js"))
+    page = environment.get_template(f"{name}.html").render(
+        **content, style=style, script=script, policy=_policy(style, script)
+    )
+    return page.encode()
+
+
+def _joined(folder: Path, name: str, suffix: str) -> str:
+    return "\n".join((place / f"{stem}.{suffix}").read_text() for place, stem in ((SHARED, "base"), (folder, name)))
+
+
+def _policy(style: str, script: str) -> str:
+    """A Content-Security-Policy: this style, this script, the page's own pictures and sounds, nothing else."""
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)]
+    return (
+        f"default-src 'none'; style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'; "
+        "img-src data:; media-src data:; base-uri 'none'; form-action 'none'"
+    )

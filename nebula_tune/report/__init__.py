@@ -1,0 +1,1 @@
+"""Pictures and pages: a study as one file to look at and listen to."""
