@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-
 from nebula_tune.errors import ScoringError, StopRequested, StudyError
 from nebula_tune.scoring import Request
-from nebula_tune.search import Candidate
+from nebula_tune.search import Candidate, Reevaluation
+from nebula_tune.search.reevaluate import Pair
 from nebula_tune.study.executor import Executor, Failure
 from nebula_tune.study.gallery import Gallery
 from nebula_tune.study.indices import Purpose, first_index
@@ -168,16 +167,22 @@ class Coordinator:
             return ends[-1]
         best = [point for _, _, point in sorted(self._scored, key=lambda s: s[:2])[: settings.top]]
         candidates = [*reversed(ends), *best]
+        again = Reevaluation(len(candidates), settings.repeats, settings.halving)
         known = self.ledger.reevaluated(self.name)
-        total = len(candidates) * settings.repeats
-        self.observer.phase("re-evaluate", len(known), total)
+        self.observer.phase("re-evaluate", len(known), again.total)
         self.ledger.update(self.name, phase="re-evaluate")
-        keys = [(c, r) for r in range(settings.repeats) for c in range(len(candidates)) if (c, r) not in known]
-        for c, r in keys:
+        while pairs := again.ask():
+            self._score_again([pair for pair in pairs if pair not in known], candidates, known)
+            again.tell([known[pair] for pair in pairs])
+        return candidates[again.result()]
+
+    def _score_again(self, pairs: Sequence[Pair], candidates: Sequence[Point], known: dict[Pair, float]) -> None:
+        """Score (candidate, repeat) pairs, write them and add them to what is known."""
+        for c, r in pairs:
             first = first_index(Purpose.REEVALUATION, self.plan.seed, r * self.plan.settings.sounds)
             self.executor.submit((c, r), Request(candidates[c], first, self.plan.settings.sounds))
         self._flush()
-        for _ in keys:
+        for _ in pairs:
             (c, r), outcome = self.executor.wait()
             if isinstance(outcome, Failure):
                 raise ScoringError(f"a re-evaluation failed: {outcome.message}; run the same command to go on")
@@ -185,5 +190,3 @@ class Coordinator:
             known[c, r] = outcome.value
             self.observer.scored(1, self.best)
             self._check_stop(True)
-        means = [np.mean([known[c, r] for r in range(settings.repeats)]) for c in range(len(candidates))]
-        return candidates[int(np.argmin(means))]

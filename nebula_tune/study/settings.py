@@ -69,10 +69,14 @@ SamplerSettings = Annotated[GridSettings | CmaEsSettings | WitnessSettings, Fiel
 
 
 class ReevaluateSettings(_Strict):
-    """How many of the best trials are scored again, and how often; 0 repeats: not at all."""
+    """How many of the best trials are scored again, and how often; 0 repeats: not at all.
+
+    With ``halving`` the worse half is dropped round by round, and only the last have all repeats.
+    """
 
     top: Count = 25
     repeats: Annotated[int, Field(ge=0)] = 30
+    halving: bool = False
 
 
 class EmbeddingSettings(_Strict):

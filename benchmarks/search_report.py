@@ -1,0 +1,158 @@
+"""Medians over seeds, tables and a picture of what benchmarks/search.py found."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+Found = dict[tuple[str, str, str], list[dict[str, Any]]]  # (target, space, method): one a seed
+
+COLUMNS = (25, 50, 100, 200, 300, 400, 600, 800, 1000)
+BY_RESULT = ("cmaes", "witness", "laptop")  # what they stand for is their own result; else the best trial so far
+COLOURS = {
+    "random": "#9a9a9a", "paper": "#c0392b", "paper-optuna": "#f1948a", "cmaes": "#e67e22", "tpe": "#8e44ad",
+    "witness-100": "#7fb3e6", "witness-200": "#3b82c4", "witness-400": "#154a80", "laptop": "#1e8449",
+}  # fmt: skip
+NAMES = {
+    "random": "random grid",
+    "paper": "grid + CMA-ES (the paper)",
+    "paper-optuna": "grid + CMA-ES, Optuna's first deviation and population",
+    "cmaes": "separable CMA-ES alone",
+    "tpe": "TPE (Optuna)",
+    "laptop": "study `laptop`",
+}
+
+
+def write_report(folder: Path, to: Path) -> None:
+    found: Found = defaultdict(list)
+    for path in sorted(folder.glob("*.json")):
+        one = json.loads(path.read_text())
+        found[one["target"], one["space"], one["method"]].append(one)
+    if not found:
+        raise SystemExit(f"{folder} holds no results; make some with: python benchmarks/search.py run --out {folder}")
+    compared = [t for t in _targets(found) if any(key[0] == t and key[2] == "paper" for key in found)]
+    picture = to.with_suffix(".svg")
+    draw(found, compared, picture)
+    lines = [
+        "# Ways to search, on equal terms",
+        "",
+        "Made by `python benchmarks/search.py run` and `report`. Unbiased l1 MMD under `logmel` of 1024 fresh sounds",
+        "against held-out sounds of the target; medians over seeds, the range in brackets. 256 sounds a trial, start",
+        "`default`, flags searched; curves in [0.1, 10] (`paper`) or [0.003, 50] (`wide`). A column is the best trial",
+        "so far; for CMA-ES alone, witness and `laptop` it is the sampler's own result.",
+        "",
+        f"![held-out distance against trials]({picture.name})",
+    ]  # fmt: skip
+    for target in compared:
+        lines += ["", f"## {target}", "", *references(found, target), "", *comparison(found, target)]
+    lines += ["", "## Each target: start, tuned, floor", "", *improvements(found)]
+    to.write_text("\n".join(lines) + "\n")
+    print(to.read_text())
+
+
+def _targets(found: Found) -> list[str]:
+    return list(dict.fromkeys(target for target, _, _ in found))
+
+
+def _figure(values: Sequence[float]) -> str:
+    if not values:
+        return ""
+    low, high = min(values), max(values)
+    return f"{median(values):.1f}" + (f" ({low:.1f} … {high:.1f})" if len(values) > 1 else "")
+
+
+def at(runs: Sequence[Mapping[str, Any]], trials: int | str, key: str = "mmd_unbiased") -> list[float]:
+    """One figure a seed: what the search stood for after so many trials, or its row ``end`` or ``re-evaluated``."""
+    values = []
+    for one in runs:
+        what = "result" if one["method"].startswith(BY_RESULT) else "best"
+        rows = [r for r in one["rows"] if r["what"] == trials or (r["trials"] == trials and r["what"] == what)]
+        values += [row[key] for row in rows[-1:]]
+    return values
+
+
+def references(found: Found, target: str) -> list[str]:
+    runs = found[target, "wide", "references"]
+    names = [name for name in ("start", "drum", "floor") if runs and name in runs[0]["rows"]]
+    rows = [
+        f"| {name} | {_figure([r['rows'][name]['mmd_unbiased'] for r in runs])} "
+        f"| {_figure([r['rows'][name]['mmd'] for r in runs])} |"
+        for name in names
+    ]
+    return ["| | unbiased | eq. 2 |", "| --- | --- | --- |", *rows]
+
+
+def comparison(found: Found, target: str) -> list[str]:
+    columns = [str(count) for count in COLUMNS]
+    lines = [f"| search | space | seeds | {' | '.join(columns)} | re-evaluated |", "| --- " * (len(columns) + 4) + "|"]
+    for method in COLOURS:
+        for space in ("paper", "wide"):
+            runs = found.get((target, space, method), [])
+            if runs:
+                figures = [_figure(at(runs, count)) for count in COLUMNS]
+                again = _figure(at(runs, "re-evaluated"))
+                name = NAMES.get(method, method)
+                lines.append(f"| {name} | {space} | {len(runs)} | {' | '.join(figures)} | {again} |")
+    return lines
+
+
+def improvements(found: Found) -> list[str]:
+    lines = ["| target | search | start | tuned | floor | gap closed | improves |", "| --- " * 7 + "|"]
+    for target in _targets(found):
+        references = {one["seed"]: one["rows"] for one in found[target, "wide", "references"]}
+        for method in ("witness-200", "laptop", "paper"):
+            runs = [one for one in found.get((target, "wide", method), []) if one["seed"] in references]
+            if not runs:
+                continue
+            tuned = [one["rows"][-1]["mmd_unbiased"] for one in runs]
+            start, floor = (
+                [references[one["seed"]].get(name, {}).get("mmd_unbiased", 0.0) for one in runs]
+                for name in ("start", "floor")
+            )
+            gaps = [(s - t) / (s - f) for s, t, f in zip(start, tuned, floor, strict=True)]
+            better = sum(t < s for s, t in zip(start, tuned, strict=True))
+            told = "" if target == "diversity" else f"{median(gaps):.4f} ({min(gaps):.4f} … {max(gaps):.4f})"
+            figures = [_figure(values) for values in (start, tuned, floor)]
+            figures[2] = "" if target == "diversity" else figures[2]
+            lines.append(f"| {target} | {method} | {' | '.join(figures)} | {told} | {better} of {len(runs)} |")
+    return lines
+
+
+def draw(found: Found, targets: Sequence[str], path: Path) -> None:
+    """A panel for each target and each of the two estimates; solid lines for the wide space, dashed for the paper's."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot as plt
+
+    figure, panels = plt.subplots(
+        max(len(targets), 1), 2, figsize=(13, 4.6 * max(len(targets), 1)), squeeze=False, layout="constrained"
+    )
+    for row, target in zip(panels, targets, strict=False):
+        for panel, key, name in zip(row, ("mmd_unbiased", "mmd"), ("unbiased", "eq. 2"), strict=True):
+            _panel(panel, found, target, key)
+            panel.set(xscale="log", yscale="log", title=f"{target}: held-out l1 MMD, {name}", xlabel="trials")
+            panel.grid(alpha=0.3, which="both", linewidth=0.4)
+    panels[0, 1].legend(fontsize=7, ncols=2)
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def _panel(panel: Any, found: Found, target: str, key: str) -> None:
+    for method, colour in COLOURS.items():
+        for space, line in (("wide", "-"), ("paper", "--")):
+            runs = found.get((target, space, method), [])
+            points = [(count, median(at(runs, count, key))) for count in COLUMNS if runs and at(runs, count, key)]
+            drawn = [(x, y) for x, y in points if y > 0]
+            if drawn:
+                label = f"{method}, {space}"
+                panel.plot(*zip(*drawn, strict=True), line, color=colour, marker=".", label=label, linewidth=1.4)
+    runs = found.get((target, "wide", "references"), [])
+    for name, style in (("drum", ":"), ("floor", "-.")):
+        values = [one["rows"][name][key] for one in runs if name in one["rows"]]
+        if values and median(values) > 0:
+            panel.axhline(median(values), color="black", linestyle=style, linewidth=0.8, label=name)
