@@ -33,7 +33,7 @@ from nebula_tune.study.indices import Purpose, first_index
 from nebula_tune.study.journal import default_log, journal
 from nebula_tune.study.lease import Lease
 from nebula_tune.study.ledger import Ledger
-from nebula_tune.study.plan import Plan, choose_study, differences, override
+from nebula_tune.study.plan import Plan, brought_up_to_date, choose_study, differences, override
 from nebula_tune.study.schema import public_target
 from nebula_tune.study.target import SplitTarget, embed_corpus
 from nebula_tune.study.yardstick import REFERENCE_SOUNDS, Yardstick
@@ -259,7 +259,7 @@ class Run:
         settings = self.plan.settings
         done = sum(1 for _ in ledger.trials(self.name))
         phases = ", ".join(f"{phase.trials} {phase.sampler}" for phase in settings.search)
-        again = settings.reevaluate.repeats * (settings.reevaluate.top + len(settings.search))
+        again = settings.reevaluations
         left = (settings.trials - done + again) * settings.sounds + 3 * SCORE_CARD_SOUNDS
         cost = "; ".join(filter(None, (embedding.cost_note(left) for embedding in self.embeddings)))
         self.reporter.note(
@@ -305,9 +305,8 @@ class Run:
 
     def _refuse_other_settings(self, ledger: Ledger) -> None:
         if ledger.has(self.name):
-            # read and written again: what an older version did not know of has its default
-            stored = Plan.read(json.loads(ledger.record(self.name)["settings"])).resolved()
-            _refuse_differences(self.name, "settings", stored, self.plan.resolved())
+            stored = json.loads(ledger.record(self.name)["settings"])
+            _refuse_differences(self.name, "settings", brought_up_to_date(stored), self.plan.resolved())
 
     def _refuse_foreign_file(self, identity: str | None) -> None:
         """Never replace a file that is not this study's."""

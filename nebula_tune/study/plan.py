@@ -113,6 +113,14 @@ class Plan:
         )
 
 
+def brought_up_to_date(stored: dict[str, Any]) -> dict[str, Any]:
+    """A stored study with the settings its version did not have yet: what they default to is what it did."""
+    try:
+        return Plan.read(stored).resolved()
+    except (ValueError, KeyError):  # of a later version: its settings stand as they are
+        return stored
+
+
 def differences(stored: Any, now: Any, place: str = "") -> list[str]:
     """What differs between two JSON values, as ``place: stored -> now``."""
     if isinstance(stored, dict) and isinstance(now, dict):

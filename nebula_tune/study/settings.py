@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from nebula_tune.corpus.prepare import Prepare
 from nebula_tune.errors import SettingsError
 from nebula_tune.files import shipped
+from nebula_tune.search import Reevaluation
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -175,6 +176,12 @@ class StudySettings(_Strict):
     def trials(self) -> int:
         """Trials of all phases of the search."""
         return sum(phase.trials for phase in self.search)
+
+    @property
+    def reevaluations(self) -> int:
+        """Scores of the re-evaluation, where there are as many trials as it takes at most."""
+        again = self.reevaluate
+        return Reevaluation(again.top + len(self.search), again.repeats, again.halving).total if again.repeats else 0
 
     def with_trials(self, total: int) -> StudySettings:
         """The same study with ``total`` trials, phases scaled in proportion (at least one each where there is room)."""

@@ -1,0 +1,43 @@
+"""A study resolved, stored and read back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nebula_tune.study.plan import Plan, brought_up_to_date, differences
+from nebula_tune.study.settings import StudySettings
+from nebula_tune.synth import architecture
+
+
+def plan(**settings: Any) -> Plan:
+    found = {
+        "embedding": "logmel",
+        "search": ({"sampler": "grid", "trials": 3}, {"sampler": "witness", "trials": 20}),
+        **settings,
+    }
+    start = architecture("voice").resolve("default")
+    return Plan(StudySettings.model_validate(found), "voice", start, (), (), 0, "file", 2000)
+
+
+def test_a_plan_survives_the_round_trip() -> None:
+    assert Plan.read(plan().resolved()) == plan()
+
+
+def test_a_study_of_before_a_setting_is_the_study_of_its_default() -> None:
+    stored = plan().resolved()
+    del stored["study"]["reevaluate"]["halving"]
+    assert not differences(brought_up_to_date(stored), plan().resolved())
+    changed = plan(reevaluate={"halving": True}).resolved()
+    assert differences(brought_up_to_date(stored), changed) == ["study.reevaluate.halving: false -> true"]
+
+
+def test_settings_of_a_later_version_are_told_as_they_are() -> None:
+    stored = plan().resolved()
+    stored["study"]["search"][1]["telepathy"] = 1
+    assert brought_up_to_date(stored) == stored
+
+
+def test_how_many_reevaluations_there_will_be() -> None:
+    assert plan().settings.reevaluations == 27 * 30
+    assert plan(reevaluate={"repeats": 0}).settings.reevaluations == 0
+    assert plan(reevaluate={"halving": True}).settings.reevaluations < 200
