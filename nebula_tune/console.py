@@ -108,6 +108,12 @@ class RunConsole:
             left = (self._total - self._done) / rate
             self.note(f"{self._name} {self._done}/{self._total} {shown} {rate:.2f} trials/s, {left:.0f} s left")
 
+    def ended_early(self, name: str, trials: int, total: int) -> None:
+        """A phase ended before its last trial."""
+        if self._task is not None:
+            self._bar.update(self._task, total=trials)
+        self.note(f"{name} ended after {trials} of {total} trials: the score no longer moves")
+
     def finish(self, report: Mapping[str, Any]) -> None:
         """The score card, and where the nebula is."""
         self._bar.stop()

@@ -95,6 +95,9 @@ class Silent:
     def scored(self, done: int, best: float | None) -> None:
         """Nothing."""
 
+    def ended_early(self, name: str, trials: int, total: int) -> None:
+        """Nothing."""
+
 
 def tune(target: str | Path | None = None, reporter: Reporter | None = None, **options: Any) -> Result:
     """Tune a nebula to a target; the same options, defaults and files as ``nebula-tune run``.
@@ -203,7 +206,8 @@ class Run:
                     self.plan, ledger, self.name, executor, lease, self.reporter, deadline, gallery
                 )
                 point = coordinator.run()
-                report = self._judge(executor, point, target, yardstick.distance)
+                judged = self._judge(executor, point, target, yardstick.distance)
+                report = {"ended_early": coordinator.early} | judged
                 gallery.judged(report["heldout"])
             finally:
                 ledger.update(self.name, seconds=stored["seconds"] + time.monotonic() - began)

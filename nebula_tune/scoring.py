@@ -204,6 +204,7 @@ class Scorer:
             flag_gradient=(advantage[:, None] * flag_scores).mean(axis=0),
             flag_information=np.square(flag_scores).mean(axis=0),
             deviation=deviation,
+            advantages=advantage,
         )
 
     def _draw(self, point: Point, first_index: int, sounds: int) -> tuple[Tensor, Tensor]:
@@ -238,8 +239,7 @@ def draw_scores(raw: Tensor, symmetric: Tensor, point: Point) -> tuple[Floats, F
     """
     u = raw.double().cpu().numpy()
     drawn_symmetric = np.broadcast_to(symmetric.cpu().numpy(), u.shape)
-    radius = np.where(drawn_symmetric, np.abs(2 * u - 1), u)
-    log_radius = np.log(np.maximum(radius, SMALLEST_RADIUS))
+    log_radius = log_radii(u, drawn_symmetric)
     curve_scores = 1 + log_radius
     flag_scores = np.zeros_like(curve_scores)
     open_flags = (point.probabilities > 0) & (point.probabilities < 1)
@@ -260,6 +260,12 @@ def draw_scores(raw: Tensor, symmetric: Tensor, point: Point) -> tuple[Floats, F
     curve_scores[:, k] = (1 - posterior) * (1 + c * log_theta) + posterior * (1 + c * log_offset)
     flag_scores[:, k] = posterior - p
     return curve_scores, flag_scores
+
+
+def log_radii(raw: NDArray[Any], symmetric: NDArray[np.bool_]) -> Floats:
+    """Logarithm of the radius of each raw draw, (sounds, parameters): of u, or of |2u - 1| where it is symmetric."""
+    u = raw.astype(np.float64)
+    return _log_clamped(np.where(symmetric, np.abs(2 * u - 1), u))
 
 
 def _log_clamped(values: Floats) -> Floats:

@@ -50,6 +50,7 @@ class Score:
         flag_gradient: (parameters,) derivative of ``value`` by the logit of ``probabilities``.
         flag_information: (parameters,) Fisher information of those logits; 0 where a flag is decided.
         deviation: standard deviation of the witness over the sounds: the scale of both gradients.
+        advantages: (sounds,) each sound's witness less its baseline; the curve gradient is their mean with the scores.
     """
 
     value: float
@@ -59,3 +60,4 @@ class Score:
     flag_gradient: Floats
     flag_information: Floats
     deviation: float
+    advantages: Floats

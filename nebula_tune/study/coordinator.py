@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
 
 from nebula_tune.errors import ScoringError, StopRequested, StudyError
 from nebula_tune.scoring import Request
@@ -24,6 +26,7 @@ from nebula_tune.study.ledger import Key, Ledger, TrialWriter
 from nebula_tune.study.plan import Plan
 from nebula_tune.trial import Point, Score
 
+REEVALUATE = "re-evaluate"  # the phase after the search
 log = logging.getLogger(__name__)
 
 
@@ -35,6 +38,9 @@ class Observer(Protocol):
 
     def scored(self, done: int, best: float | None) -> None:
         """``done`` more trials of the phase are scored; ``best`` so far."""
+
+    def ended_early(self, name: str, trials: int, total: int) -> None:
+        """A phase ended after so many of its ``total`` trials: its score no longer moved."""
 
 
 @dataclass
@@ -53,6 +59,7 @@ class Coordinator:
     deadline: float | None = None
     gallery: Gallery | None = None
     failed: int = 0
+    early: list[dict[str, Any]] = field(default_factory=list)  # phases that ended early, as the report tells them
     _pending: list[tuple[Key, str, Point, int, Score | Failure]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -84,10 +91,14 @@ class Coordinator:
             self.ledger.update(self.name, phase=phase.sampler)
             log.info("phase", extra={"fields": {"phase": phase.sampler, "done": known, "total": phase.trials}})
             sampler = self.plan.sampler(number, self.space, start)
-            generation = 0
+            generation = asked = 0
             while candidates := sampler.ask():
                 sampler.tell(self._score(number, phase.sampler, generation, candidates))
-                generation += 1
+                generation, asked = generation + 1, asked + len(candidates)
+            if asked < phase.trials:
+                self.early.append({"phase": number + 1, "sampler": phase.sampler, "trials": asked, "of": phase.trials})
+                self.observer.ended_early(phase.sampler, asked, phase.trials)
+                log.info("phase ended early", extra={"fields": self.early[-1]})
             start = sampler.result()
             ends.append(start)
         return ends
@@ -110,6 +121,8 @@ class Coordinator:
         while len(scores) < len(candidates):
             key, outcome = self.executor.wait()
             request = requests[key]
+            if isinstance(outcome, Score) and not getattr(self.plan.settings.search[phase], "reuse", 0):
+                outcome = replace(outcome, advantages=np.zeros(0))  # nobody asks for them: they need not be stored
             self._pending.append((key, sampler, request.point, request.first_index, outcome))
             scores[key] = None if isinstance(outcome, Failure) else outcome
             self._count(key, outcome)
@@ -169,8 +182,8 @@ class Coordinator:
         candidates = [*reversed(ends), *best]
         again = Reevaluation(len(candidates), settings.repeats, settings.halving)
         known = self.ledger.reevaluated(self.name)
-        self.observer.phase("re-evaluate", len(known), again.total)
-        self.ledger.update(self.name, phase="re-evaluate")
+        self.observer.phase(REEVALUATE, len(known), again.total)
+        self.ledger.update(self.name, phase=REEVALUATE)
         while pairs := again.ask():
             self._score_again([pair for pair in pairs if pair not in known], candidates, known)
             again.tell([known[pair] for pair in pairs])

@@ -302,6 +302,8 @@ def _score_attributes(sampler: str, score: Score) -> dict[str, Any]:
             "flag": score.flag_gradient.tolist(),
             "information": score.flag_information.tolist(),
         }
+        if score.advantages.size:
+            attributes["gradient"]["advantages"] = score.advantages.tolist()
     return attributes
 
 
@@ -315,4 +317,5 @@ def _read_score(value: float, attributes: dict[str, Any]) -> Score:
         flag_gradient=np.array(gradient.get("flag", ())),
         flag_information=np.array(gradient.get("information", ())),
         deviation=gradient.get("deviation", 0.0),
+        advantages=np.array(gradient.get("advantages", ())),
     )

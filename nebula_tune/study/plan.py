@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from nebula_tune.distance import DISTANCES
 from nebula_tune.errors import SettingsError
 from nebula_tune.nebula import Nebula
-from nebula_tune.search import CmaEs, Grid, Sampler, Space, Witness
+from nebula_tune.scoring import log_radii
+from nebula_tune.search import CmaEs, Grid, Reuse, Sampler, Space, Witness
 from nebula_tune.study.indices import Purpose, first_index
 from nebula_tune.study.settings import (
     CmaEsSettings,
@@ -20,8 +25,8 @@ from nebula_tune.study.settings import (
     WitnessSettings,
     load_study,
 )
-from nebula_tune.synth import Synth, architecture
-from nebula_tune.trial import Point
+from nebula_tune.synth import Synth, architecture, synth1b1
+from nebula_tune.trial import Floats, Point
 
 
 @dataclass(frozen=True)
@@ -76,13 +81,27 @@ class Plan:
             case WitnessSettings():
                 start = best if phase.begin == "best" else space.start
                 return Witness(
-                    space, start, phase.trials, phase.step, phase.momentum, phase.relaxed, phase.trials_a_step
+                    space,
+                    start,
+                    phase.trials,
+                    phase.step,
+                    phase.momentum,
+                    phase.relaxed,
+                    phase.trials_a_step,
+                    phase.patience,
+                    Reuse(partial(self._log_radii, number), phase.reuse) if phase.reuse else None,
                 )
 
     def trial_index(self, phase: int, draw: int) -> int:
         """First sound index of set number ``draw`` of a phase."""
         before = sum(p.trials for p in self.settings.search[:phase])
         return first_index(Purpose.TRIALS, self.seed, (before + draw) * self.settings.sounds)
+
+    def _log_radii(self, phase: int, draw: int, symmetric: NDArray[np.bool_]) -> Floats:
+        """Logarithms of the raw radii (sounds, parameters) of set number ``draw`` of a phase."""
+        sounds, panel = self.settings.sounds, self.synth.panel
+        drawn = synth1b1.draw(self.trial_index(phase, draw), sounds, len(panel))[:, panel.draw_order]
+        return log_radii(drawn, symmetric)
 
     def resolved(self) -> dict[str, Any]:
         """As JSON, to store, to compare and to read back with :meth:`read`."""
@@ -102,7 +121,7 @@ class Plan:
     def read(cls, resolved: Mapping[str, Any]) -> Plan:
         """Inverse of :meth:`resolved`."""
         return cls(
-            settings=StudySettings.model_validate_json(json.dumps(resolved["study"])),
+            settings=StudySettings.model_validate_json(json.dumps(_as_it_was(resolved["study"]))),
             synth_name=resolved["synth"],
             start=Nebula.from_entries(resolved["start"]),
             tune=tuple(resolved["tune"]),
@@ -113,8 +132,14 @@ class Plan:
         )
 
 
+def _as_it_was(study: dict[str, Any]) -> dict[str, Any]:
+    """A stored study with what its version did where today's default is another: no witness ended early."""
+    search = [{"patience": None} | p if p["sampler"] == "witness" else p for p in study["search"]]
+    return study | {"search": search}
+
+
 def brought_up_to_date(stored: dict[str, Any]) -> dict[str, Any]:
-    """A stored study with the settings its version did not have yet: what they default to is what it did."""
+    """A stored study with the settings that its version did not have yet."""
     try:
         return Plan.read(stored).resolved()
     except (ValueError, KeyError):  # of a later version: its settings stand as they are

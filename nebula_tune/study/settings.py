@@ -55,7 +55,10 @@ class CmaEsSettings(_Strict):
 
 
 class WitnessSettings(_Strict):
-    """Witness gradient; it begins at the start nebula, or at the best point of the phase before."""
+    """Witness gradient; it begins at the start nebula, or at the best point of the phase before.
+
+    It ends early where ``patience`` trials brought nothing. ``reuse`` earlier trials lend their sounds where near.
+    """
 
     sampler: Literal["witness"]
     trials: Count
@@ -63,6 +66,8 @@ class WitnessSettings(_Strict):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     relaxed: Annotated[float, Field(ge=0, le=1)] = 0.6
     trials_a_step: Count = 1
+    patience: Annotated[int, Field(ge=4)] | None = 50
+    reuse: Annotated[int, Field(ge=0)] = 0
     begin: Literal["start", "best"] = "start"
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from nebula_tune.errors import StudyError
 from nebula_tune.nebula import Nebula
+from nebula_tune.study.coordinator import REEVALUATE
 from nebula_tune.study.lease import BEAT
-from nebula_tune.study.ledger import Ledger
+from nebula_tune.study.ledger import Ledger, Stored
 from nebula_tune.study.plan import Plan
 
 
@@ -17,10 +20,12 @@ def study_status(ledger: Ledger, name: str) -> dict[str, Any]:
     """State (running, finished, interrupted, failed), phase, trials, best, rate and time left of a study."""
     row = ledger.record(name)
     plan = Plan.read(json.loads(row["settings"]))
-    scored = [trial for trial in ledger.trials(name) if trial.score is not None]
+    trials = list(ledger.trials(name))
+    scored = [trial for trial in trials if trial.score is not None]
     best = min((t.score.value for t in scored if t.score and not t.relaxed), default=None)
-    total, complete = plan.settings.trials, len(scored)
     state = row["state"]
+    searched = state == "finished" or row["phase"] == REEVALUATE
+    total, complete = _total(plan, trials, searched), len(scored)
     if state in ("new", "running") and not _alive(ledger, name, row):
         state = "interrupted"
     left = (total - complete) / row["rate"] if state == "running" and row["rate"] else None
@@ -37,6 +42,13 @@ def study_status(ledger: Ledger, name: str) -> dict[str, Any]:
         "owner": f"{row['owner_host']}:{row['owner_pid']}" if row["owner_token"] else None,
         "last_error": row["last_error"] or None,
     }
+
+
+def _total(plan: Plan, trials: Sequence[Stored], searched: bool) -> int:
+    """Trials of the search; of a phase that is over as many as it had, since it may have ended early."""
+    tried = Counter(trial.key[0] for trial in trials)
+    over = len(plan.settings.search) if searched else max(tried, default=0)
+    return sum(tried[k] if k < over else p.trials for k, p in enumerate(plan.settings.search))
 
 
 def _alive(ledger: Ledger, name: str, row: dict[str, Any]) -> bool:

@@ -21,7 +21,14 @@ def score(value: float, curve: np.ndarray | None = None, flag: np.ndarray | None
     """A score, its gradients zero where they are not given."""
     zeros = np.zeros(len(NAMES))
     curve, flag = zeros if curve is None else curve, zeros if flag is None else flag
-    fields = {"mmd": value, "shares": {}, "flag_information": zeros, "deviation": 1.0, **changes}
+    fields = {
+        "mmd": value,
+        "shares": {},
+        "flag_information": zeros,
+        "deviation": 1.0,
+        "advantages": np.zeros(0),
+        **changes,
+    }
     return Score(value=value, curve_gradient=curve, flag_gradient=flag, **fields)
 
 

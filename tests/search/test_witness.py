@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from nebula_tune.search import Sampler, Space, Witness
+from nebula_tune.search import Candidate, Sampler, Space, Witness
 from nebula_tune.search.witness import START_CURVE, START_PROBABILITY
-from nebula_tune.trial import Point
+from nebula_tune.trial import Point, Score
 from tests.search.contract import SamplerContract
 from tests.search.problems import START, Bowl, points, run, score, space
 
@@ -126,3 +128,56 @@ def test_sounds_that_are_all_alike_say_nothing() -> None:
     witness = Witness(space(flags=False), START, 10)
     run(witness, lambda _: score(1.0, np.full(5, 1e-3), deviation=0.0))
     np.testing.assert_allclose(witness.result().curves, START.curves)
+
+
+# Ending early
+
+
+def test_a_search_ends_where_the_score_no_longer_moves() -> None:
+    # the goal is near: most of 1000 trials would bring nothing
+    def search(patience: int | None, seed: int) -> tuple[int, float]:
+        bowl = Bowl(GOAL, NO_COST, noise=0.3, seed=seed)
+        random = np.random.default_rng(seed)
+        witness = Witness(space(flags=False), START, 1000, step=0.5, patience=patience)
+
+        def noisy(candidate: Candidate) -> Score:
+            return replace(exact := bowl(candidate), value=exact.value + 0.3 * random.standard_normal())
+
+        trials = sum(len(generation) for generation in run(witness, noisy))
+        return trials, float(np.linalg.norm(np.log(witness.result().curves / GOAL)))
+
+    for seed in range(5):
+        (all_trials, whole), (trials, early) = search(None, seed), search(40, seed)
+        assert all_trials == 1000 and 80 <= trials < 500
+        assert early < 0.25 and whole < 0.25
+
+
+def test_a_search_that_still_moves_goes_on() -> None:
+    left = iter(np.linspace(100, 0, 200) + np.random.default_rng(0).normal(size=200))
+    witness = Witness(space(flags=False), START, 200, patience=20)
+    assert sum(len(generation) for generation in run(witness, lambda _: score(next(left)))) == 200
+
+
+def test_flags_are_decided_where_the_score_no_longer_moves_and_curves_go_on() -> None:
+    generations = run(Witness(space(), START, 400, patience=20), lambda _: score(1.0))
+    relaxed = [generation[0].point.relaxed for generation in generations]
+    # 40 with open flags; the rest in proportion (relaxed 0.6) is fewer than two more patiences
+    assert relaxed == [True] * 40 + [False] * 27
+
+
+def test_when_a_search_ends_follows_from_its_scores_alone() -> None:
+    bowl = Bowl(GOAL, np.linspace(-1, 1, 5), noise=0.3)
+    one, other = (Witness(space(), START, 500, patience=15, trials_a_step=3) for _ in range(2))
+    first, second = points(run(one, bowl)), points(run(other, bowl))
+    assert len(first) < 500 and np.array_equal(first, second)
+
+
+def test_the_last_iterates_are_averaged_in_a_search_that_ended_early_too() -> None:
+    witness = Witness(space(flags=False), START, 300, patience=20)
+    gradient = np.array([0.01, 0, 0, 0, 0])
+    seen = np.log(points(run(witness, lambda _: score(0.0, gradient)))[:, 0])
+    steps = len(seen)
+    assert steps == 60
+    # result: the mean of the last fifth; the curve after the last step is not asked for
+    assert seen[48] > np.log(witness.result().curves[0]) > seen[-1] - 0.01
+    np.testing.assert_allclose(np.log(witness.result().curves[0]), seen[49:].mean(), atol=0.005)

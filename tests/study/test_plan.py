@@ -31,6 +31,14 @@ def test_a_study_of_before_a_setting_is_the_study_of_its_default() -> None:
     assert differences(brought_up_to_date(stored), changed) == ["study.reevaluate.halving: false -> true"]
 
 
+def test_a_study_of_before_searches_could_end_early_does_not() -> None:
+    stored = plan().resolved()
+    del stored["study"]["search"][1]["patience"]
+    assert Plan.read(stored).settings.search[1].patience is None
+    told = differences(brought_up_to_date(stored), plan().resolved())
+    assert len(told) == 1 and '"patience": null' in told[0] and '"patience": 50' in told[0]
+
+
 def test_settings_of_a_later_version_are_told_as_they_are() -> None:
     stored = plan().resolved()
     stored["study"]["search"][1]["telepathy"] = 1
