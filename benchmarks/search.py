@@ -40,6 +40,7 @@ from nebula_tune.study.indices import Purpose, first_index
 from nebula_tune.study.plan import Plan
 from nebula_tune.study.settings import StudySettings, load_study
 from nebula_tune.study.target import SplitTarget, embed_corpus
+from nebula_tune.study.yardstick import Yardstick
 from nebula_tune.synth import architecture
 from nebula_tune.trial import Point, Score
 
@@ -157,19 +158,19 @@ def random_nebula(seed: int) -> Nebula:
     return panel.nebula(curves, random.random(len(panel)) < 0.5)
 
 
-def embedded(corpus: Corpus, plan: Plan, embedding: Embedding, vectors: Path | None) -> tuple[Source, Embedded]:
+def embedded(corpus: Corpus, plan: Plan, ears: Sequence[Embedding], vectors: Path | None) -> tuple[Source, Embedded]:
     """A corpus's vectors: of a folder from ``vectors`` where that is given."""
     if corpus.folder:
         source = Source(str(corpus.source), folder=corpus.folder)
         found = read_vectors(vectors, str(corpus.source)) if vectors else None
-        return source, only(found or embed_corpus(source, plan, embedding, Purpose.TARGET), corpus.names)
+        return source, only(found or embed_corpus(source, plan, ears, Purpose.TARGET), corpus.names)
     if corpus.source == "random":
         source = Source("random", nebula=random_nebula(plan.seed))
     elif corpus.source == "white-noise":
         source = Source("white-noise")
     else:
         source = Source(str(corpus.source), nebula=architecture(corpus.synth).resolve(str(corpus.source)))
-    return source, embed_corpus(source, replace(plan, synth_name=corpus.synth), embedding, Purpose.TARGET)
+    return source, embed_corpus(source, replace(plan, synth_name=corpus.synth), ears, Purpose.TARGET)
 
 
 def only(whole: Embedded, names: Sequence[str]) -> Embedded:
@@ -185,7 +186,7 @@ def write_vectors(path: Path) -> None:
     parts: dict[str, Any] = {}
     for folder in sorted({str(corpus.source) for corpus in TARGETS.values() if corpus.folder}):
         source = Source(folder, folder=Path(folder))
-        whole = embed_corpus(source, plan, make_embedding(**EMBEDDING), Purpose.TARGET)
+        whole = embed_corpus(source, plan, [make_embedding(**EMBEDDING)], Purpose.TARGET)
         parts |= {f"{folder}|vectors": whole.vectors}
         parts |= {f"{folder}|{field}": np.array(getattr(whole, field)) for field in ("keys", "names", "folders")}
         print(f"{folder}: {len(whole.keys)} sounds")
@@ -248,18 +249,18 @@ class Bench:
 
     def __init__(self, plan: Plan, corpus: Corpus, vectors: Path | None = None, device: str = "cpu") -> None:
         self.plan = plan
-        options = {"name": plan.settings.embedding.name, **plan.settings.embedding.options}
-        embedding = make_embedding(**options, device=device)
+        heard = [{"name": one.name, **one.options} for one in plan.settings.heard]
+        ears = [make_embedding(**one, device=device) for one in heard]
         self.target: SplitTarget | None = None
         path = None
         if corpus.source:
-            source, whole = embedded(corpus, plan, embedding, vectors)
+            source, whole = embedded(corpus, plan, ears, vectors)
             by, groups = whole.groups(GroupBy(plan.group_by))
             self.target = SplitTarget(source, whole, by, np.array(groups), hold_out(groups, plan.seed))
-            path = str(self.target.save_for_workers(plan, embedding))
-        spec = ScorerSpec(plan.synth_name, options, plan.settings.prepare, path, device)
-        self.scorer: Scorer = spec.build()
-        self.chunk = spec.chunk
+            yardstick = Yardstick.frozen_on(plan.settings, ears, *self.target.held_in)
+            path = str(self.target.save_for_workers(plan, ears, yardstick))
+        self.scorer: Scorer = ScorerSpec(plan.synth_name, heard, plan.settings.prepare, path, device).build()
+        self.chunk = self.scorer.chunk_sounds
 
     def score(self, point: Point, first: int, sounds: int | None = None) -> Score:
         request = Request(point, first, sounds or self.plan.settings.sounds)

@@ -121,6 +121,9 @@ class RunConsole:
             self._score_card(report)
         if report.get("spread"):
             self._spread(report["spread"])
+        if not report.get("improves", True):
+            fresh = "held-out sounds" if report["heldout"] else "fresh sounds"
+            self._out.print(f"no improvement on {fresh}: the tuned nebula does no better than the start")
         self._out.print(f"nebula: {report['nebula']}", markup=False, soft_wrap=True)
 
     def _score_card(self, report: Mapping[str, Any]) -> None:

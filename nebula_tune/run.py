@@ -202,12 +202,17 @@ class Run:
         with self.where.make(self._scorer_spec(target, yardstick), self.reporter.note) as executor, gallery:
             try:
                 self._foretell(executor, ledger)
+                leash_cost = self.plan.settings.prior_weight * yardstick.mean_distance
                 coordinator = Coordinator(
-                    self.plan, ledger, self.name, executor, lease, self.reporter, deadline, gallery
+                    self.plan, ledger, self.name, executor, lease, self.reporter, deadline, gallery, leash_cost
                 )
                 point = coordinator.run()
                 judged = self._judge(executor, point, target, yardstick.distance)
-                report = {"ended_early": coordinator.early} | judged
+                report: dict[str, Any] = {
+                    "ended_early": coordinator.early,
+                    "divergence_from_start": coordinator.leash.divergence(point),
+                    **judged,
+                }
                 gallery.judged(report["heldout"])
             finally:
                 ledger.update(self.name, seconds=stored["seconds"] + time.monotonic() - began)
@@ -292,13 +297,16 @@ class Run:
         nebulae["tuned"] = tuned
         fresh = fresh_sounds(executor, nebulae, self.plan.seed)
         if target is None:
-            return {"heldout": None, "gap_closed": None, "spread": spread_card(fresh, distance)}
+            spread = spread_card(fresh, distance)
+            improves = spread["tuned"]["value"] > spread["start"]["value"]
+            return {"heldout": None, "gap_closed": None, "spread": spread, "improves": improves}
         others = {}
         if self.options.against:
             against = Source.parse(self.options.against)
             others["against"] = embed_corpus(against, self.plan, self.embeddings, Purpose.VALIDATION).vectors
         rows = score_card(fresh, target.held_in, target.held_out, distance, others)
-        return {"heldout": rows, "gap_closed": gap_closed(rows)}
+        improves = rows["tuned"]["mmd_unbiased"] < rows["start"]["mmd_unbiased"]
+        return {"heldout": rows, "gap_closed": gap_closed(rows), "improves": improves}
 
     def _export(self, nebula: Nebula, report: dict[str, Any], identity: str, origin: dict[str, Any]) -> None:
         """Write provenance, then nebula: killed in between, the study finds no file of unknown origin in its way."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from nebula_tune.errors import ScoringError, StopRequested, StudyError
 from nebula_tune.scoring import Request
-from nebula_tune.search import Candidate, Reevaluation
+from nebula_tune.search import Candidate, Leash, Reevaluation
 from nebula_tune.search.reevaluate import Pair
 from nebula_tune.study.executor import Executor, Failure
 from nebula_tune.study.gallery import Gallery
@@ -47,7 +47,8 @@ class Observer(Protocol):
 class Coordinator:
     """Runs one study on one executor.
 
-    ``deadline`` is a time.monotonic() after which it stops, resumable.
+    ``deadline`` is a time.monotonic() after which it stops, resumable; ``leash_cost`` what a nat of divergence from the
+    start nebula costs.
     """
 
     plan: Plan
@@ -58,12 +59,14 @@ class Coordinator:
     observer: Observer
     deadline: float | None = None
     gallery: Gallery | None = None
+    leash_cost: float = 0.0
     failed: int = 0
     early: list[dict[str, Any]] = field(default_factory=list)  # phases that ended early, as the report tells them
     _pending: list[tuple[Key, str, Point, int, Score | Failure]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.space = self.plan.space
+        self.leash = Leash(self.space, self.leash_cost)
         self._writer = TrialWriter(self.ledger, self.name, self.space)
         self._known = {trial.key: trial.score for trial in self.ledger.trials(self.name)}
         self._scored: list[tuple[float, Key, Point]] = []
@@ -121,8 +124,8 @@ class Coordinator:
         while len(scores) < len(candidates):
             key, outcome = self.executor.wait()
             request = requests[key]
-            if isinstance(outcome, Score) and not getattr(self.plan.settings.search[phase], "reuse", 0):
-                outcome = replace(outcome, advantages=np.zeros(0))  # nobody asks for them: they need not be stored
+            if isinstance(outcome, Score):
+                outcome = self._leashed(phase, request.point, outcome)
             self._pending.append((key, sampler, request.point, request.first_index, outcome))
             scores[key] = None if isinstance(outcome, Failure) else outcome
             self._count(key, outcome)
@@ -137,6 +140,12 @@ class Coordinator:
             if score is not None and not candidate.point.relaxed:
                 self._scored.append((score.value, (phase, generation, index), candidate.point))
         return ordered
+
+    def _leashed(self, phase: int, point: Point, score: Score) -> Score:
+        """A trial's score as it is told and written: with the leash, and each sound's part only where it is reused."""
+        if not getattr(self.plan.settings.search[phase], "reuse", 0):
+            score = replace(score, advantages=np.zeros(0))
+        return self.leash.on(point, score)
 
     @property
     def best(self) -> float | None:
@@ -199,6 +208,7 @@ class Coordinator:
             (c, r), outcome = self.executor.wait()
             if isinstance(outcome, Failure):
                 raise ScoringError(f"a re-evaluation failed: {outcome.message}; run the same command to go on")
+            outcome = self.leash.on(candidates[c], outcome)
             self.ledger.write_reevaluation(self.name, c, r, outcome)
             known[c, r] = outcome.value
             self.observer.scored(1, self.best)

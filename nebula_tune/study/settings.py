@@ -142,6 +142,7 @@ class StudySettings(_Strict):
     embeddings: tuple[NamedEmbedding, ...] = ()
     distance: Literal["l1", "euclidean", "gaussian"] = "l1"
     guards: GuardSettings | None = None
+    prior_weight: Weight = 0.0
     tune: tuple[str, ...] = ()
     freeze: tuple[str, ...] = ()
     prepare: Prepare = Prepare.ONSET

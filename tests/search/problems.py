@@ -38,13 +38,16 @@ class Bowl:
     def __init__(self, goal: np.ndarray, cost: np.ndarray, noise: float = 0.0, seed: int = 0) -> None:
         self.goal, self.cost, self.noise, self.seed = np.log(goal), cost, noise, seed
 
+    def value(self, point: Point) -> float:
+        return float(0.5 * np.sum((np.log(point.curves) - self.goal) ** 2) + self.cost @ point.probabilities)
+
     def __call__(self, candidate: Candidate) -> Score:
         point, random = candidate.point, np.random.default_rng([self.seed, candidate.draw])
         away = np.log(point.curves) - self.goal
         p = point.probabilities
         noise = self.noise * random.standard_normal((2, len(p)))
         return score(
-            float(0.5 * np.sum(away**2) + self.cost @ p),
+            self.value(point),
             away + noise[0],
             p * (1 - p) * (self.cost + noise[1]),
             flag_information=p * (1 - p),
