@@ -20,7 +20,7 @@ def plan(**settings: Any) -> Plan:
 
 
 def test_a_plan_survives_the_round_trip() -> None:
-    assert Plan.read(plan().resolved()) == plan()
+    assert Plan.read(plan().resolved()).resolved() == plan().resolved()
 
 
 def test_a_study_of_before_a_setting_is_the_study_of_its_default() -> None:
