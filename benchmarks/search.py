@@ -48,7 +48,7 @@ HYDROGEN = "/usr/share/hydrogen/data/drumkits"
 SPACES = {"paper": (0.1, 10.0), "wide": (0.003, 50.0)}
 CHECKPOINTS = (1, 25, 50, 100, 200, 300, 400, 600, 800, 1000)
 FRESH = 1024  # sounds that judge
-SECONDS_A_TRIAL = 0.3  # guessed before the first cell is done
+SECONDS_A_TRIAL = 0.1  # guessed before the first cell is done
 
 EMBEDDING = {"name": "logmel"}
 SEARCHES: dict[str, list[dict[str, Any]]] = {
@@ -60,9 +60,7 @@ SEARCHES: dict[str, list[dict[str, Any]]] = {
     ],
     "cmaes": [{"sampler": "cmaes", "trials": 1000}],
     "tpe": [{"sampler": "grid", "trials": 300}],  # its number of trials; Optuna proposes
-    "witness-100": [{"sampler": "witness", "trials": 100}],
-    "witness-200": [{"sampler": "witness", "trials": 200}],
-    "witness-400": [{"sampler": "witness", "trials": 400}],
+    **{f"witness-{n}": [{"sampler": "witness", "trials": n, "patience": None}] for n in (100, 200, 400)},
     "laptop": [phase.model_dump() for phase in load_study("laptop").search],
 }
 REFERENCES = "references"  # a method that searches nothing: start, hand-made and floor
@@ -121,14 +119,14 @@ class Cell:
         return searched * (3 if self.method == "tpe" else 1) + judged + (again.top * again.repeats if again else 0)
 
 
-def cells(targets: Iterable[str], methods: Sequence[str], seeds: int) -> Iterator[Cell]:
+def cells(targets: Iterable[str], methods: Sequence[str], spaces: Sequence[str], seeds: int) -> Iterator[Cell]:
     for seed in range(seeds):
         for target in targets:
             yield Cell(target, "wide", REFERENCES, seed)
             fitting = SEARCHES if target in COMPARED else RECOVERY if target == "recovery" else OTHERS
             for method in methods:
-                for space in SPACES if target in COMPARED else ["wide"]:
-                    if method in fitting:
+                for space in spaces:
+                    if method in fitting and (space == "wide" or target in COMPARED):
                         yield Cell(target, space, method, seed)
 
 
@@ -335,7 +333,7 @@ def work(cell: Cell, options: argparse.Namespace) -> float:
 
     torch.set_num_threads(1)
     began = time.monotonic()
-    bench = Bench(plan_of(cell, options.sounds), TARGETS[cell.target], options.vectors)
+    bench = Bench(plan_of(cell, options.sounds), TARGETS[cell.target], options.vectors, options.device)
     found: dict[str, Any] = {**vars(cell), "sounds": options.sounds}
     if cell.method == REFERENCES:
         found["rows"] = bench.references()
@@ -393,6 +391,8 @@ def main() -> None:
     search.add_argument("--sounds", type=int, default=256)
     search.add_argument("--methods", nargs="+", default=list(SEARCHES), choices=SEARCHES)
     search.add_argument("--targets", nargs="+", default=list(TARGETS), choices=TARGETS)
+    search.add_argument("--spaces", nargs="+", default=list(SPACES), choices=SPACES)
+    search.add_argument("--device", default="cpu")
     search.add_argument("--vectors", type=Path, help="what `prepare` wrote, where the folders are not")
     report = commands.add_parser("report", help="tables and a picture")
     report.add_argument("out", type=Path, help="folder of results")
@@ -401,7 +401,7 @@ def main() -> None:
     if options.command == "prepare":
         write_vectors(options.file)
     elif options.command == "run":
-        run(list(cells(options.targets, options.methods, options.seeds)), work, options)
+        run(list(cells(options.targets, options.methods, options.spaces, options.seeds)), work, options)
     else:
         from search_report import write_report
 

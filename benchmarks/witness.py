@@ -43,14 +43,12 @@ CONDITIONS: list[dict[str, Any]] = [
     {"sounds": 1024},
     {"start": "drum"},
     {"start": "random"},
-    {"trials": 50},
-    {"trials": 400},
     {"embedding": "mss", "target": "drums", "sounds": 64},
     {"embedding": "scattering", "target": "drums", "sounds": 64},
     {"embedding": "aisfx", "target": "drums", "sounds": 64},
 ]
 SETTINGS: list[dict[str, Any]] = [
-    *({"step": step} for step in (1.0, 2.0, 3.0, 4.5, 6.5)),
+    *({"step": step} for step in (1.5, 3.0, 6.0)),
     {"momentum": 0.8},
     {"momentum": 0.95},
 ]
@@ -104,7 +102,7 @@ def work(one: Try, options: argparse.Namespace) -> float:
     torch.set_num_threads(1)
     began = time.monotonic()
     start = random_nebula(7) if one.start == "random" else architecture("voice").resolve(one.start)
-    phase = {"sampler": "witness", "trials": one.trials, "step": one.step, "momentum": one.momentum}
+    phase = {"sampler": "witness", "trials": one.trials, "step": one.step, "momentum": one.momentum, "patience": None}
     settings = StudySettings.model_validate(
         {
             "embedding": EMBEDDINGS[one.embedding],
