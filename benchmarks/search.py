@@ -54,9 +54,9 @@ EMBEDDING = {"name": "logmel"}
 SEARCHES: dict[str, list[dict[str, Any]]] = {
     "random": [{"sampler": "grid", "trials": 1000}],
     "paper": [phase.model_dump() for phase in load_study("paper").search],
-    "paper-optuna": [  # the same with Optuna's own defaults: sigma a sixth, population 4 + 3 log 156
+    "paper-48": [  # the same with a larger population and a smaller first deviation
         {"sampler": "grid", "trials": 200},
-        {"sampler": "cmaes", "trials": 800, "population": 19, "sigma": 1 / 6},
+        {"sampler": "cmaes", "trials": 800, "population": 48, "sigma": 0.08},
     ],
     "cmaes": [{"sampler": "cmaes", "trials": 1000}],
     "tpe": [{"sampler": "grid", "trials": 300}],  # its number of trials; Optuna proposes

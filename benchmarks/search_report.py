@@ -14,13 +14,13 @@ Found = dict[tuple[str, str, str], list[dict[str, Any]]]  # (target, space, meth
 COLUMNS = (25, 50, 100, 200, 300, 400, 600, 800, 1000)
 BY_RESULT = ("cmaes", "witness", "laptop")  # what they stand for is their own result; else the best trial so far
 COLOURS = {
-    "random": "#9a9a9a", "paper": "#c0392b", "paper-optuna": "#f1948a", "cmaes": "#e67e22", "tpe": "#8e44ad",
+    "random": "#9a9a9a", "paper": "#c0392b", "paper-48": "#f1948a", "cmaes": "#e67e22", "tpe": "#8e44ad",
     "witness-100": "#7fb3e6", "witness-200": "#3b82c4", "witness-400": "#154a80", "laptop": "#1e8449",
 }  # fmt: skip
 NAMES = {
     "random": "random grid",
     "paper": "grid + CMA-ES (the paper)",
-    "paper-optuna": "grid + CMA-ES, Optuna's first deviation and population",
+    "paper-48": "grid + CMA-ES, population 48, first deviation 0.08",
     "cmaes": "separable CMA-ES alone",
     "tpe": "TPE (Optuna)",
     "laptop": "study `laptop`",

@@ -77,7 +77,8 @@ class Plan:
             case GridSettings():
                 return Grid(space, phase.trials, seed)
             case CmaEsSettings():
-                return CmaEs(space, best, phase.trials, seed, phase.population, phase.sigma)
+                population = phase.population or 4 + int(3 * np.log(space.dimensions))
+                return CmaEs(space, best, phase.trials, seed, population, phase.sigma)
             case WitnessSettings():
                 start = best if phase.begin == "best" else space.start
                 return Witness(

@@ -46,11 +46,11 @@ class GridSettings(_Strict):
 
 
 class CmaEsSettings(_Strict):
-    """Separable CMA-ES."""
+    """Separable CMA-ES; without a population CMA-ES's own, 4 + 3 log(dimensions)."""
 
     sampler: Literal["cmaes"]
     trials: Count
-    population: Annotated[int, Field(ge=2)] = 48
+    population: Annotated[int, Field(ge=2)] | None = 48
     sigma: Annotated[float, Field(gt=0, le=1)] = 0.08
 
 

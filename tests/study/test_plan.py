@@ -45,6 +45,12 @@ def test_settings_of_a_later_version_are_told_as_they_are() -> None:
     assert brought_up_to_date(stored) == stored
 
 
+def test_cma_es_has_its_own_population_where_none_is_named() -> None:
+    named = plan(search=({"sampler": "cmaes", "trials": 100, "population": None},))
+    sampler = named.sampler(0, named.space, named.space.start)
+    assert len(sampler.ask()) == 19  # 4 + 3 log 156, as in Optuna
+
+
 def test_how_many_reevaluations_there_will_be() -> None:
     assert plan().settings.reevaluations == 27 * 30
     assert plan(reevaluate={"repeats": 0}).settings.reevaluations == 0

@@ -47,7 +47,8 @@ def test_every_shipped_study_loads(name: str) -> None:
 
 def test_the_paper_is_the_protocol_of_its_section_6() -> None:
     paper = load_study("paper")
-    assert paper.search == (GridSettings(sampler="grid", trials=200), CmaEsSettings(sampler="cmaes", trials=800))
+    cmaes = CmaEsSettings(sampler="cmaes", trials=800, population=None, sigma=0.1667)
+    assert paper.search == (GridSettings(sampler="grid", trials=200), cmaes)
     assert (paper.objective, paper.sounds, paper.prepare) == ("match", 256, Prepare.RMS_ONLY)
     assert (paper.space.curve, paper.space.symmetric) == ((0.1, 10.0), True)
     assert (paper.reevaluate.top, paper.reevaluate.repeats) == (25, 30)
