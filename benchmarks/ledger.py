@@ -43,7 +43,7 @@ def plan(search: list[dict[str, Any]], sounds: int = 32) -> Plan:
 def score(seed: int) -> Score:
     random = np.random.default_rng(seed)
     gradients = random.normal(size=(3, 78))
-    return Score(float(random.normal()), 1.0, 0.0, *gradients, deviation=1.0)
+    return Score(float(random.normal()), 1.0, {"silent": 0.0}, *gradients, deviation=1.0, advantages=np.zeros(0))
 
 
 def ours(url: str, trials: int) -> list[float]:
@@ -100,7 +100,7 @@ class Sleepers(Executor):
         time.sleep(SLEEP)
         with self._lock:
             self.busy += SLEEP
-        return Chunk(np.zeros((32, 1), np.float32), np.zeros(32), np.zeros((32, 1)), np.zeros((32, 1)), 0)
+        return Chunk(np.zeros((32, 1), np.float32), np.zeros(32), np.zeros((32, 1)), np.zeros((32, 1)), np.zeros((32, 1)))
 
     def _poll(self, seconds: float) -> list[tuple[Hashable, Any]]:
         futures: list[Future[Any]] = list(self._running)

@@ -79,8 +79,8 @@ class Page:
 
 
 @contextmanager
-def chromium(folder: Path) -> Iterator[webdriver.Chrome]:
-    """A browser with a profile and downloads in that folder."""
+def chromium(folder: Path, *flags: str) -> Iterator[webdriver.Chrome]:
+    """A browser with a profile and downloads in that folder, and these flags beside its own."""
     program, driver = shutil.which("chromium"), shutil.which("chromedriver")
     assert program and driver, "make browser-test installs Chromium"
     options = webdriver.ChromeOptions()
@@ -88,6 +88,7 @@ def chromium(folder: Path) -> Iterator[webdriver.Chrome]:
     for flag in (
         "headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
         "window-size=1200,1000", f"user-data-dir={folder}/profile",
+        *flags,
     ):  # fmt: skip
         options.add_argument(f"--{flag}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})

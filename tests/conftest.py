@@ -1,7 +1,9 @@
-"""What all tests share: the user's own cache is never read or written."""
+"""What all tests share: a cache of their own, never the user's; a tiny study, run once, that others must equal."""
 
 import pytest
 import torch
+
+from tests.study.tiny import TinyStudy, make_target
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -27,3 +29,17 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def target(tmp_path_factory):
+    """A folder of 30 sounds."""
+    return make_target(tmp_path_factory.mktemp("target"))
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory, target):
+    """The inline study on SQLite that all others on this target must equal."""
+    study = TinyStudy(tmp_path_factory.mktemp("undisturbed"), target)
+    study.run()
+    return study

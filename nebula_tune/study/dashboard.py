@@ -49,11 +49,13 @@ def serve(ledger: Ledger, host: str, port: int, artifacts: str | None, note: Cal
     try:
         from optuna.artifacts import FileSystemArtifactStore
         from optuna_dashboard import wsgi
+
+        from nebula_tune.study.page import PageStorage
     except ImportError as error:
         raise SettingsError("the dashboard is not installed: pip install 'nebula-tune[dashboard]'") from error
     folder = Path(artifacts) if artifacts else default_artifacts(ledger.url)
     folder.mkdir(parents=True, exist_ok=True)
-    app: Any = wsgi(ledger.storage, artifact_store=FileSystemArtifactStore(str(folder)))
+    app: Any = wsgi(PageStorage(ledger), artifact_store=FileSystemArtifactStore(str(folder)))
     try:
         server = make_server(host, port, _WithLength(app), server_class=_Server, handler_class=_Quiet)
     except (OSError, OverflowError) as error:

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import re
-import shutil
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -111,21 +110,12 @@ def test_it_listens_here_only_and_warns_where_it_is_told_otherwise(undisturbed: 
 @pytest.mark.browser
 def test_a_browser_shows_the_figures_and_plays_a_trial(page: Page, tmp_path: Path) -> None:
     """`make browser-test` installs Chromium and runs this; NEBULA_TUNE_SCREENSHOT names files for pictures."""
-    from selenium import webdriver
     from selenium.webdriver.common.by import By
     from selenium.webdriver.support.ui import WebDriverWait
 
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    assert chromium and driver, "make browser-test installs Chromium"
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in (
-        "headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
-        "autoplay-policy=no-user-gesture-required", "window-size=1400,1500", f"user-data-dir={tmp_path}/profile",
-    ):  # fmt: skip
-        options.add_argument(f"--{flag}")
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    try:
+    from tests.browser import chromium
+
+    with chromium(tmp_path, "autoplay-policy=no-user-gesture-required", "window-size=1400,1500") as browser:
         wait = WebDriverWait(browser, 60)
         browser.get(f"http://127.0.0.1:{page.port}/dashboard/studies/1")
         wait.until(lambda b: "Held-out sounds" in b.page_source and "Convergence" in b.page_source)
@@ -144,5 +134,4 @@ def test_a_browser_shows_the_figures_and_plays_a_trial(page: Page, tmp_path: Pat
         assert browser.execute_script("return arguments[0].duration", player) == pytest.approx(12, abs=0.1)
         if picture := os.environ.get("NEBULA_TUNE_SCREENSHOT"):
             browser.save_screenshot(f"{picture}-trial.png")
-    finally:
-        browser.quit()
+        assert not [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]

@@ -27,9 +27,10 @@ def test_nothing_is_published_but_the_dashboard_and_that_on_this_machine(service
 
 def test_there_is_no_default_password() -> None:
     text = COMPOSE.read_text()
-    used = re.findall(r"\$\{(\w*PASSWORD\w*)([^}]*)\}", text)
-    assert used and all(rest.startswith(":?") for _, rest in used)
-    assert not re.search(r"(?im)^\s*\w*password: +(?!\$\{)", text)
+    used = re.findall(r"\$\{(\w*(?:PASSWORD|TOKEN)\w*)([^}]*)\}", text)
+    assert {name for name, _ in used} == {"POSTGRES_PASSWORD", "RAY_AUTH_TOKEN"}
+    assert all(rest.startswith(":?") for _, rest in used)
+    assert not re.search(r"(?im)^\s*\w*(password|token): +(?!\$\{)", text)
     assert not re.search(r"://\w+:(?!\$\{)[^@\s]+@", text)
 
 

@@ -17,7 +17,7 @@ from nebula_tune.trial import Point
 from tests.service.postgres import Postgres, free_port
 from tests.service.studies import ServiceStudy, assert_same, finish
 from tests.study.test_ledger import NAMES, score
-from tests.study.tiny import TRIALS, TinyStudy
+from tests.study.tiny import TRIALS, TinyStudy, command
 
 
 @pytest.fixture
@@ -119,6 +119,14 @@ def test_a_server_that_says_no_gets_one_clear_line(
     lines = err.strip().splitlines()
     assert len(lines) == 1 and lines[0].startswith("nebula-tune: database postgresql")
     assert message in lines[0] and "; check" in lines[0] and "wrong" not in lines[0]
+
+
+@pytest.mark.parametrize("port", ["54x2", "543210", "-1"])
+def test_a_port_that_is_none_gets_one_clear_line(port: str, tmp_path: Path) -> None:
+    process = command(tmp_path, "status", "--storage", f"postgresql://user:secret@localhost:{port}/studies")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2 and len(err.splitlines()) == 1
+    assert f"localhost:{port}/studies': its port is no number" in err and "secret" not in err
 
 
 def test_a_server_that_takes_no_writes_gets_one_clear_line(study: ServiceStudy, postgres: Postgres) -> None:

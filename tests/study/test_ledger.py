@@ -34,7 +34,7 @@ def writer(ledger: Ledger) -> TrialWriter:
 
 def score(value: float) -> Score:
     numbers = np.random.default_rng(1).normal(size=(3, 3)) / 3
-    return Score(value, value + 1, {"silent": 0.25}, *numbers, deviation=1 / 3)
+    return Score(value, value + 1, {"silent": 0.25}, *numbers, deviation=1 / 3, advantages=np.arange(4) / 3)
 
 
 def test_a_trial_reads_back_bit_for_bit(ledger: Ledger, writer: TrialWriter) -> None:
@@ -46,6 +46,7 @@ def test_a_trial_reads_back_bit_for_bit(ledger: Ledger, writer: TrialWriter) -> 
     assert (first.score.value, first.score.mmd, first.score.shares) == (1 / 7, 1 / 7 + 1, {"silent": 0.25})
     np.testing.assert_array_equal(first.score.curve_gradient, score(0).curve_gradient)
     np.testing.assert_array_equal(first.score.flag_information, score(0).flag_information)
+    np.testing.assert_array_equal(first.score.advantages, score(0).advantages)
     assert first.params == {"a.x.curve": 0.1 + 0.2, "a.y.curve": 1 / 3, "a.x.symmetric": False, "a.y.symmetric": True}
     assert second.key == (1, 2, 4) and second.score is None
 
