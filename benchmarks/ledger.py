@@ -100,7 +100,8 @@ class Sleepers(Executor):
         time.sleep(SLEEP)
         with self._lock:
             self.busy += SLEEP
-        return Chunk(np.zeros((32, 1), np.float32), np.zeros(32), np.zeros((32, 1)), np.zeros((32, 1)), np.zeros((32, 1)))
+        nothing = np.zeros((32, 1))
+        return Chunk(nothing.astype(np.float32), np.zeros(32), nothing, nothing, nothing)
 
     def _poll(self, seconds: float) -> list[tuple[Hashable, Any]]:
         futures: list[Future[Any]] = list(self._running)
