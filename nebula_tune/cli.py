@@ -226,6 +226,42 @@ def render(
 
 
 @app.command()
+def reach(
+    target: Annotated[str, typer.Argument(help="A folder of audio, a nebula or constellation, or white-noise.")],
+    nebula: Annotated[
+        str, typer.Option(help="Whose sounds: a nebula's or constellation's file, or a nebula's name.")
+    ] = "default",
+    pool: Annotated[int, typer.Option(help="How many of its sounds.")] = 6144,
+    embedding: Annotated[str, typer.Option(help="The ear, by name.")] = "logmel",
+    distance: Annotated[str, typer.Option(help="l1, euclidean or gaussian.")] = "l1",
+    group_by: Annotated[str, typer.Option(help="Sounds not compared with each other: of a folder, file, or auto.")] = (
+        "auto"
+    ),
+    synth: Annotated[str, typer.Option(help="The synth's architecture.")] = "voice",
+    out: Annotated[Path | None, typer.Option(help="Write everything as JSON to this file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Is it the distance or the voice? Which of a target's sounds the synth comes near, and which it cannot play.
+
+    For each target sound: how far the nearest of a large pool of the nebula's sounds is, against the nearest other
+    target sound.
+    """
+    from nebula_tune.console import counting, print_reach
+    from nebula_tune.evaluate.reach import diagnose
+    from nebula_tune.files import write_atomically
+
+    with counting("embedding") as progress:
+        found = diagnose(target, nebula, pool, embedding, distance, group_by, synth, progress)
+    text = json.dumps(found, indent=1)
+    if out is not None:
+        write_atomically(out, f"{text}\n".encode())
+    if as_json:
+        print(text)
+    else:
+        print_reach(found)
+
+
+@app.command()
 def embeddings(
     fetch: Annotated[str | None, typer.Option(help="Fetch the weights of this embedding into the cache.")] = None,
     cost: Annotated[bool, typer.Option("--cost", help="Also measure seconds a sound on this machine.")] = False,

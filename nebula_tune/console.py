@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 FIRST_FEW = 5
 # What guards count, and how it is called in a table.
@@ -101,7 +102,7 @@ class RunConsole:
         self._done += done
         now = time.monotonic()
         rate = (self._done - self._from) / max(now - self._began, 1e-9)
-        shown = "" if best is None else f"best {best:.4g}"
+        shown = "" if best is None else f"best {_figure(best)}"
         self._bar.update(self._task, completed=self._done, best=shown, rate=f"{rate:.2f} trials/s")
         if not self._console.is_terminal and now - self._last_line > LINE_EVERY:
             self._last_line = now
@@ -119,6 +120,8 @@ class RunConsole:
         self._bar.stop()
         if report["heldout"]:
             self._score_card(report)
+        if report.get("reach"):
+            self._out.print(_reached(report["reach"]), soft_wrap=True)
         if report.get("spread"):
             self._spread(report["spread"])
         if not report.get("improves", True):
@@ -134,13 +137,7 @@ class RunConsole:
         self._distances(title.format(measure), rows)
         for part in rows["floor"].get("parts", ()):
             self._distances(title.format(f"{part} alone"), {name: row["parts"][part] for name, row in rows.items()})
-        table = Table(title="shares of their sounds", title_justify="left")
-        for column in ("sounds of", *SHARES.values()):
-            table.add_column(column, justify="left" if column == "sounds of" else "right")
-        for name, row in rows.items():
-            if "shares" in row:
-                table.add_row(name, *_percents(row["shares"]))
-        self._out.print(table)
+        self._shares({name: row["shares"] for name, row in rows.items() if "shares" in row})
         if report["gap_closed"] is not None:
             self._out.print(f"gap closed: {report['gap_closed']:.3f} of the way from start to floor")
 
@@ -151,22 +148,32 @@ class RunConsole:
             table.add_column(column, justify="right")
         for name, row in rows.items():
             low, high = row["ci95"]
-            figures = (f"{row['mmd']:.4g}", f"{row['mmd_unbiased']:.4g}", f"{low:.4g} … {high:.4g}")
+            figures = (_figure(row["mmd"]), _figure(row["mmd_unbiased"]), f"{_figure(low)} … {_figure(high)}")
             table.add_row(name, *figures, str(row["n"]), str(row["m"]))
         self._out.print(table)
 
     def _spread(self, spread: Mapping[str, Mapping[str, Any]]) -> None:
         table = Table(title="spread of 1024 fresh sounds", title_justify="left")
-        for column in ("sounds of", "mean distance", "95 % interval", *SHARES.values()):
+        for column in ("sounds of", "mean distance", "95 % interval"):
             table.add_column(column, justify="left" if column == "sounds of" else "right")
         for name, row in spread.items():
             low, high = row["ci95"]
-            table.add_row(name, f"{row['value']:.4g}", f"{low:.4g} … {high:.4g}", *_percents(row))
+            table.add_row(name, _figure(row["value"]), f"{_figure(low)} … {_figure(high)}")
+        self._out.print(table)
+        self._shares(spread)
+
+    def _shares(self, rows: Mapping[str, Mapping[str, float]]) -> None:
+        table = Table(title="shares of these sounds", title_justify="left")
+        for column in ("sounds of", *SHARES.values()):
+            table.add_column(column, justify="left" if column == "sounds of" else "right")
+        for name, row in rows.items():
+            table.add_row(name, *(f"{100 * row[share]:.1f} %" if share in row else "-" for share in SHARES))
         self._out.print(table)
 
 
-def _percents(shares: Mapping[str, float]) -> list[str]:
-    return [f"{100 * shares[share]:.1f} %" if share in shares else "-" for share in SHARES]
+def _figure(value: float) -> str:
+    """Distances are thousands under one embedding and thousandths under another."""
+    return f"{value:.1f}" if abs(value) >= 100 else f"{value:.4g}"
 
 
 def print_embeddings(embeddings: Sequence[Mapping[str, Any]]) -> None:
@@ -193,6 +200,26 @@ def print_embeddings(embeddings: Sequence[Mapping[str, Any]]) -> None:
         console.print("to make one ready: nebula-tune embeddings --fetch NAME; licences in full: --json", markup=False)
 
 
+def print_reach(found: Mapping[str, Any]) -> None:
+    """How near a pool of sounds comes to a target, cluster by cluster."""
+    console = Console(highlight=False)
+    table = Table(title=f"{found['target']} from {found['pool']} sounds of {found['nebula']}", title_justify="left")
+    for column in ("cluster", "sounds", "unreached", "median ratio", "farthest"):
+        table.add_column(column, justify="left" if column == "farthest" else "right")
+    for one in found["clusters"]:
+        figures = (str(one["cluster"]), str(one["size"]), str(one["unreached"]), f"{one['median_ratio']:.2f}")
+        table.add_row(*figures, Text(", ".join(one["examples"][:2]), no_wrap=True, overflow="ellipsis"))
+    console.print(table)
+    console.print(_reached(found), soft_wrap=True)
+
+
+def _reached(found: Mapping[str, Any]) -> str:
+    return (
+        f"out of reach: {100 * found['unreached']:.0f} % of the target's sounds are farther from the nearest of "
+        f"{found['pool']} sounds than from another target sound (median ratio {found['median_ratio']:.2f})"
+    )
+
+
 def print_study(study: Mapping[str, Any]) -> None:
     """One study's status, line by line."""
     console = Console(highlight=False)
@@ -207,7 +234,7 @@ def print_studies(studies: Sequence[Mapping[str, Any]]) -> None:
     for column in ("study", "state", "phase", "trials", "best", "trials/s"):
         table.add_column(column)
     for one in studies:
-        best = "-" if one["best"] is None else f"{one['best']:.4g}"
+        best = "-" if one["best"] is None else _figure(one["best"])
         rate = f"{one['trials_per_second']:.2f}"
         table.add_row(one["study"], one["state"], one["phase"], f"{one['complete']}/{one['total']}", best, rate)
     console.print(table)

@@ -64,9 +64,7 @@ def check(options: Options) -> None:
         )
 
 
-def study_name(source: Source | None) -> str:
+def study_name(source: Source) -> str:
     """A study's name from its target."""
-    if source is None:
-        return "diversity"
     name = re.sub(r"[^\w.-]+", "-", source.name).strip("-.") or "target"
     return f"like-{name}" if name in RESERVED else name

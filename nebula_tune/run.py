@@ -18,6 +18,7 @@ from nebula_tune.distance import Distance
 from nebula_tune.embedding import make_embedding
 from nebula_tune.embedding.embedded import Source
 from nebula_tune.errors import NebulaTuneError, SettingsError, StopRequested, StudyError
+from nebula_tune.evaluate.reach import reach
 from nebula_tune.evaluate.scorecard import SOUNDS as SCORE_CARD_SOUNDS
 from nebula_tune.evaluate.scorecard import fresh_sounds, gap_closed, score_card, spread_card
 from nebula_tune.files import shipped, write_atomically
@@ -121,6 +122,7 @@ class Run:
             options.executor, options.workers, options.ray_address, options.gpu_share, options.task_timeout
         )
         settings, why = choose_study(options.study, _ready)
+        of_study = Path(options.study).stem if settings.objective == "diversity" else "diversity"
         if why:
             reporter.note(why)
         settings = override(
@@ -135,7 +137,7 @@ class Run:
         if settings.objective == "match" and options.target is None:
             raise SettingsError("say what to sound like with --target (a folder, a nebula, or white-noise)")
         self.source = Source.parse(options.target) if settings.objective == "match" and options.target else None
-        self.name = options.name or study_name(self.source)
+        self.name = options.name or (study_name(self.source) if self.source else of_study)
         self.device = _device()
         self.embeddings = [make_embedding(one.name, **one.options, device=self.device) for one in settings.heard]
         self.plan = Plan(
@@ -306,7 +308,9 @@ class Run:
             others["against"] = embed_corpus(against, self.plan, self.embeddings, Purpose.VALIDATION).vectors
         rows = score_card(fresh, target.held_in, target.held_out, distance, others)
         improves = rows["tuned"]["mmd_unbiased"] < rows["start"]["mmd_unbiased"]
-        return {"heldout": rows, "gap_closed": gap_closed(rows), "improves": improves}
+        pool = np.concatenate([vectors for vectors, _ in fresh.values()])
+        near = reach(target.embedded.vectors, target.embedded.names, target.groups.tolist(), pool, distance)
+        return {"heldout": rows, "gap_closed": gap_closed(rows), "improves": improves, "reach": near}
 
     def _export(self, nebula: Nebula, report: dict[str, Any], identity: str, origin: dict[str, Any]) -> None:
         """Write provenance, then nebula: killed in between, the study finds no file of unknown origin in its way."""
