@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from nebula_tune import console
 from nebula_tune.guards import SHARES, penalties
+from nebula_tune.study.settings import GuardSettings
 from nebula_tune.synth import FM, Synth, Voice
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -68,6 +70,11 @@ def test_an_oscillator_counts_by_its_share_of_the_level() -> None:
 def test_a_sweep_is_how_far_the_pitch_can_move(depth: float, way: float, f0: float, wide: int) -> None:
     knobs = ONE_VCO | {"keyboard__midi_f0": f0, "vco_1__tuning": 0.0, "vco_1__mod_depth": depth}
     assert counted(Voice, QUIET, **knobs, mod_matrix__lfo_1_to_vco_1_pitch=way)["wide_sweep"] == wide
+
+
+def test_tables_tell_every_share() -> None:
+    assert tuple(console.SHARES) == SHARES
+    assert set(GuardSettings().shares) == set(SHARES)
 
 
 def test_the_other_synth_tells_its_pitches_too() -> None:

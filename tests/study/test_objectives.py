@@ -86,7 +86,7 @@ def test_several_embeddings_under_one_distance_with_guards(run: Callable[..., di
 def test_a_diversity_study_is_named_after_its_file_and_keeps_what_it_freezes(
     run: Callable[..., dict], tmp_path: Path
 ) -> None:
-    report = run(f"objective: diversity\nfreeze: [keyboard.midi_f0, vco_*.tuning]\n{STUDY}")
+    report = run(f"objective: diversity\nfreeze: [keyboard.midi_f0, vco_*.tuning]\n{STUDY}", distance="euclidean")
     assert report["study"] == "study"
     assert set(SHARES) <= set(report["spread"]["tuned"])
     tuned, start = Nebula.load(tmp_path / "nebulae/study.json"), Nebula.load("default")
