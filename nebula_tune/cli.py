@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from nebula_tune import __version__
+from nebula_tune import __version__, commands
 from nebula_tune.errors import NebulaError, NebulaTuneError
 from nebula_tune.study import DEFAULT_URL
 
@@ -377,6 +377,10 @@ def cache(
     print(f"{cache_folder()}: {files} files, {size / 1e6:.1f} MB")
     if clear and (yes or typer.confirm("Remove all embedded sounds?", err=True)):
         clear_cache()
+
+
+for command in (commands.compare, commands.rank, commands.dataset):
+    app.command()(command)
 
 
 def _open(storage: str) -> Ledger:

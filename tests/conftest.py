@@ -1,8 +1,12 @@
 """What all tests share: a cache of their own, never the user's; a tiny study, run once, that others must equal."""
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
+from nebula_tune import cli
 from tests.study.tiny import TinyStudy, make_target
 
 
@@ -43,3 +47,33 @@ def undisturbed(tmp_path_factory, target):
     study = TinyStudy(tmp_path_factory.mktemp("undisturbed"), target)
     study.run()
     return study
+
+
+class Outcome:
+    """What one command did."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def line(self) -> str:
+        """The error's one line; fails if it is not the last one, or a traceback."""
+        assert "Traceback" not in self.err
+        last = self.err.strip().splitlines()[-1]
+        assert last.startswith("nebula-tune: ")
+        return last
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Run the command in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["nebula-tune", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        captured = capsys.readouterr()
+        return Outcome(int(stop.value.code or 0), captured.out, captured.err)
+
+    return run

@@ -14,40 +14,9 @@ import pytest
 import soundfile
 from pyarrow import parquet
 
-from nebula_tune import cli
 from nebula_tune.nebula import Nebula
 from nebula_tune.synth import FM, Voice
 from tests.study.tiny import STUDY, make_target
-
-
-class Outcome:
-    """What one command did."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def line(self) -> str:
-        """The error's one line; fails if it is not the last one, or a traceback."""
-        assert "Traceback" not in self.err
-        last = self.err.strip().splitlines()[-1]
-        assert last.startswith("nebula-tune: ")
-        return last
-
-
-@pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Run the command in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["nebula-tune", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        captured = capsys.readouterr()
-        return Outcome(int(stop.value.code or 0), captured.out, captured.err)
-
-    return run
 
 
 @pytest.fixture

@@ -44,22 +44,33 @@ def infer(
 ) -> Inference:
     """Unbiased estimate U, its 95 % interval and the permutation p-value of x (n, D) against y (m, D); l1 by default.
 
-    The interval is U ± 1.96 sqrt(max(v_J, v_perm)), its lower end cut at 0: v_J from deleting one group at a time,
-    v_perm the mean squared U over permuted labels (where both laws are one, the jackknife alone is degenerate).
+    The interval is that of :func:`infer_from_sums`.
     """
     labels, first = _pooled_labels(x, y, groups_x, groups_y)
     sums, sizes = group_sums(np.concatenate([x, y]), labels, distance), np.bincount(labels).astype(np.float64)
-    in_x = np.arange(len(sizes)) < first
-    estimate = _u_statistic(sums, sizes, in_x[None].astype(np.float64))[0]
+    return infer_from_sums(sums, sizes, np.arange(len(sizes)) < first, seed)
 
-    jackknife = _jackknife_variance(sums, sizes, in_x)
+
+def infer_from_sums(sums: Floats, sizes: Floats, in_x: NDArray[np.bool_], seed: int = 0) -> Inference:
+    """:func:`infer` from sums of distances between groups (groups, groups), zero within a group, and groups' sizes.
+
+    The interval is U ± 1.96 sqrt(v_J + v_perm), its lower end cut at 0: v_J from deleting one group at a time, v_perm
+    the mean squared U over permuted labels (where both laws are one, the jackknife alone is degenerate). Their sum
+    covered better than the larger of them wherever that fell short: see docs/evaluation.md.
+    """
+    estimate = _u_statistic(sums, sizes, in_x[None].astype(np.float64))[0]
     permuted = _permuted(sums, sizes, in_x, seed)
-    spread = Z95 * float(np.sqrt(max(jackknife, float(np.mean(permuted**2)))))
+    spread = Z95 * float(np.sqrt(_jackknife_variance(sums, sizes, in_x) + np.mean(permuted**2)))
     # A relabelling that is the corpora themselves, or both swapped, must count: rounding may not make it smaller.
     tie = TIE * sums.sum() / sizes.sum() ** 2
     p_value = (1 + int(np.sum(permuted >= estimate - tie))) / (1 + len(permuted))
     low, high = max(0.0, float(estimate) - spread), max(0.0, float(estimate) + spread)
     return Inference(float(estimate), (low, high), p_value)
+
+
+def halvings(sums: Floats, sizes: Floats, seed: int = 0) -> Floats:
+    """U of one corpus's halves against each other, (999,): groups called x or y at random, half of them each."""
+    return _permuted(sums, sizes, np.arange(len(sizes)) < len(sizes) // 2, seed)
 
 
 def group_sums(vectors: NDArray[np.float32], labels: NDArray[np.intp], distance: Distance | None = None) -> Floats:

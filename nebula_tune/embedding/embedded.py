@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +29,6 @@ BATCH = 32  # sounds
 SYNTHETIC_SOUNDS = 2000
 LEAST_SOUNDS = 16
 
-T = TypeVar("T")
 Progress = Callable[[int, int], None]
 
 
@@ -96,17 +95,34 @@ def embed_source(
     first_index: int,
     sounds: int = SYNTHETIC_SOUNDS,
     progress: Progress | None = None,
+    most: int | None = None,
 ) -> Embedded:
     """Vectors of a source, from the cache where they are there. Raises CorpusError for a folder that cannot be used.
 
-    ``first_index`` and ``sounds`` say which of a nebula's sounds (or of white noise) are meant.
+    ``first_index`` and ``sounds`` say which of a nebula's sounds (or of white noise) are meant; ``most`` is how many
+    files of a larger folder are taken, at random but always the same.
     """
     cache = VectorCache({"embedding": embedding.settings, "prepare": style})
     with one_thread():
         if source.folder is not None:
-            return _embed_folder(source.folder, embedding, style, cache, progress)
+            return _embed_folder(source.folder, embedding, style, cache, progress, most)
         indices = range(first_index, first_index + sounds)
         return _embed_synthetic(source.nebula, embedding, style, cache, synth, indices, progress)
+
+
+def embed_files(
+    paths: Sequence[Path], folder: Path, embedding: Embedding, style: Prepare, progress: Progress | None = None
+) -> dict[str, NDArray[np.float32] | str]:
+    """Vector (D,) of each file below a folder, by its relative name; or the reason why it cannot be used."""
+    cache = VectorCache({"embedding": embedding.settings, "prepare": style})
+    found: dict[str, NDArray[np.float32] | str] = {}
+    with one_thread():
+        for path, loaded in _embed_files(paths, folder, embedding, style, cache):
+            name = path.relative_to(folder).as_posix()
+            found[name] = str(loaded) if isinstance(loaded, Unusable) else loaded[1]
+            if progress:
+                progress(len(found), len(paths))
+    return found
 
 
 @contextmanager
@@ -121,24 +137,23 @@ def one_thread() -> Iterator[None]:
 
 
 def _embed_folder(
-    folder: Path, embedding: Embedding, style: Prepare, cache: VectorCache, progress: Progress | None
+    folder: Path,
+    embedding: Embedding,
+    style: Prepare,
+    cache: VectorCache,
+    progress: Progress | None,
+    most: int | None,
 ) -> Embedded:
     paths = find_audio(folder)
+    if most is not None and len(paths) > most:  # a random choice that does not depend on where the folder is
+        chosen = sorted(paths, key=lambda path: digest(path.relative_to(folder).as_posix()))[:most]
+        paths = [path for path in paths if path in set(chosen)]
     skipped: list[Skipped] = []
     files: dict[str, SoundFile] = {}
     vectors: dict[str, NDArray[np.float32]] = {}
     seen: dict[bytes, str] = {}
 
-    def load(path: Path) -> tuple[SoundFile, NDArray[np.float32]]:
-        file = fingerprint(path, folder)
-        vector = cache.get(file.key)
-        if vector is None:
-            audio = torch.from_numpy(read_audio(path, embedding.sample_rate))[None]
-            vector = embedding.embed_batch(prepare(audio, embedding.samples, style)).flatten(1)[0].cpu().numpy()
-            cache.put(file.key, vector)
-        return file, vector
-
-    for number, (path, loaded) in enumerate(_in_order(load, paths)):
+    for number, (path, loaded) in enumerate(_embed_files(paths, folder, embedding, style, cache)):
         name = path.relative_to(folder).as_posix()
         if isinstance(loaded, Unusable):
             skipped.append(Skipped(name, str(loaded)))
@@ -147,8 +162,6 @@ def _embed_folder(
             content = hashlib.sha256(vector.tobytes()).digest()
             if content in seen:
                 skipped.append(Skipped(name, f"duplicate of {seen[content]}"))
-            elif not np.isfinite(vector).all():
-                skipped.append(Skipped(name, "not finite once embedded"))
             else:
                 seen[content] = name
                 files[file.key], vectors[file.key] = file, vector
@@ -170,17 +183,25 @@ def _embed_folder(
     )
 
 
-def _in_order(work: Callable[[Path], T], paths: Sequence[Path]) -> Iterator[tuple[Path, T | Unusable]]:
-    """Results of work on each path, on all cores, in the order of the paths; Unusable is a result."""
+def _embed_files(
+    paths: Sequence[Path], folder: Path, embedding: Embedding, style: Prepare, cache: VectorCache
+) -> Iterator[tuple[Path, tuple[SoundFile, NDArray[np.float32]] | Unusable]]:
+    """Each file's vector (D,), in order; files that cannot be used come as the reason why."""
 
-    def careful(path: Path) -> T | Unusable:
+    def load(path: Path) -> tuple[SoundFile, NDArray[np.float32]] | Unusable:
         try:
-            return work(path)
+            file = fingerprint(path, folder)
+            vector = cache.get(file.key)
+            if vector is None:
+                audio = torch.from_numpy(read_audio(path, embedding.sample_rate))[None]
+                vector = embedding.embed_batch(prepare(audio, embedding.samples, style)).flatten(1)[0].cpu().numpy()
+                cache.put(file.key, vector)
         except Unusable as error:
             return error
+        return (file, vector) if np.isfinite(vector).all() else Unusable("not finite once embedded")
 
     with ThreadPoolExecutor() as pool:
-        yield from zip(paths, pool.map(careful, paths), strict=True)
+        yield from zip(paths, pool.map(load, paths), strict=True)
 
 
 def _embed_synthetic(

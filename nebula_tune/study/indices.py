@@ -22,6 +22,7 @@ class Purpose(IntEnum):
     VALIDATION = 8
     SCORE_CARD = 9
     LISTENING = 10
+    COMPARE = 11
 
 
 def first_index(purpose: Purpose, seed: int, offset: int = 0) -> int:

@@ -1,0 +1,186 @@
+"""The commands that judge sounds: compare, rank, dataset. Parsing, calling and printing only, as in cli.py."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout, nothing else there.")]
+Csv = Annotated[Path | None, typer.Option("--csv", help="Write the table to this file.")]
+Weights = Annotated[str | None, typer.Option(help="Weights file for the one embedding named.")]
+Distance = Annotated[str, typer.Option(help="Of two sounds' vectors: l1 (the paper's) or euclidean.")]
+Seed = Annotated[int, typer.Option(help="Everything random derives from it.")]
+FIRST_FEW = 5
+
+
+def compare(
+    corpora: Annotated[
+        list[str],
+        typer.Argument(help="Two or more: folders of audio, nebulae (file or name), constellations, white-noise."),
+    ],
+    embedding: Annotated[
+        list[str] | None, typer.Option(help="Embedding to hear with; repeatable. [default: logmel]")
+    ] = None,
+    weights: Weights = None,
+    csv: Csv = None,
+    indiv: Annotated[
+        Path | None, typer.Option(help="Write each file's contribution to each distance to this csv file.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Picture to write: a heat map (.png, .svg, .pdf).")] = None,
+    group_by: Annotated[
+        str,
+        typer.Option(
+            help="Sounds that belong together: folder, file, or auto (folder where at least 30 hold several)."
+        ),
+    ] = "auto",
+    sounds: Annotated[int, typer.Option(help="Sounds of each corpus at most; as many of a nebula or noise.")] = 2000,
+    n: Annotated[
+        int | None, typer.Option(help="Sounds a trial. [default: 1000, or half of the smaller corpus]")
+    ] = None,
+    trials: Annotated[int, typer.Option(help="Trials a pair, and halvings of each corpus.")] = 1000,
+    distance: Distance = "l1",
+    prepare: Annotated[
+        str, typer.Option(help="onset (trim to the onset, level), or rms-only (level), as in the paper.")
+    ] = "onset",
+    synth: Annotated[str, typer.Option(help="The synth's architecture, of nebulae.")] = "voice",
+    seed: Seed = 0,
+    as_json: Json = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List every skipped file.")] = False,
+) -> None:
+    """Distances between corpora, each with each and with itself: Table 3 of the paper.
+
+    Eq. 2 of 1000 sounds against 1000, mean and standard deviation over 1000 trials, as in the paper; beside it the
+    unbiased estimate, its 95 % interval, and the p-value of both being one.
+    """
+    from nebula_tune.console import counting
+    from nebula_tune.evaluate import compare as comparing
+    from nebula_tune.evaluate.ears import Ears
+    from nebula_tune.evaluate.pictures import check_picture, save_heat_map
+    from nebula_tune.evaluate.tables import print_comparison, save_comparisons, save_files
+
+    if out is not None:
+        check_picture(out)
+    ears = Ears(tuple(embedding or ["logmel"]), weights, prepare, distance)
+    how = comparing.Protocol(sounds, n, trials, group_by, synth, seed)
+    with counting("comparing") as progress:
+        reports = comparing.compare(corpora, ears, how, _note, progress)
+    for corpus in reports[0]["corpora"]:
+        _skipped(corpus["name"], corpus["skipped"], verbose)
+    if csv is not None:
+        save_comparisons(reports, csv)
+    if indiv is not None:
+        save_files(reports, indiv)
+    if out is not None:
+        save_heat_map(reports, out)
+    if as_json:
+        print(json.dumps([{key: value for key, value in one.items() if key != "files"} for one in reports], indent=1))
+    else:
+        for report in reports:
+            print_comparison(report)
+
+
+def rank(
+    dataset: Annotated[Path, typer.Argument(help="Folder of <preset>/<rank>.<ext>; a rank is an integer.")],
+    embedding: Annotated[
+        list[str] | None, typer.Option(help="Embedding to judge; repeatable. [default: logmel, mss]")
+    ] = None,
+    weights: Weights = None,
+    csv: Csv = None,
+    out: Annotated[Path | None, typer.Option(help="Picture to write (.png, .svg, .pdf).")] = None,
+    presets: Annotated[int, typer.Option(help="Presets a trial of experiment 2.")] = 200,
+    trials: Annotated[int, typer.Option(help="Trials of experiment 2.")] = 600,
+    apart: Annotated[
+        int | None,
+        typer.Option(help="Ranks between the two sounds of experiment 2. [default: 6 for pitches made here, else any]"),
+    ] = None,
+    distance: Distance = "l1",
+    prepare: Annotated[
+        str, typer.Option(help="rms-only (level), as in the paper, or onset (also trim to the onset).")
+    ] = "rms-only",
+    seed: Seed = 0,
+    as_json: Json = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List everything left out.")] = False,
+) -> None:
+    """How well embeddings order the sounds of a preset, and tell presets apart: Table 2 of the paper.
+
+    Each embedding as it is and scaled to length 1 (normed), all with the same random choices.
+    """
+    from nebula_tune.console import counting
+    from nebula_tune.evaluate import rank as ranking
+    from nebula_tune.evaluate.ears import Ears
+    from nebula_tune.evaluate.pictures import check_picture, save_ranking_picture
+    from nebula_tune.evaluate.tables import print_ranking, save_ranking
+
+    if out is not None:
+        check_picture(out)
+    ears = Ears(tuple(embedding or ["logmel", "mss"]), weights, prepare, distance)
+    experiments = ranking.Experiments(presets, trials, apart, seed)
+    with counting("ranking") as progress:
+        report = ranking.rank(dataset, ears, experiments, _note, progress)
+    _skipped(str(dataset), report["skipped"], verbose)
+    if csv is not None:
+        save_ranking(report, csv)
+    if out is not None:
+        save_ranking_picture(report, out)
+    if as_json:
+        print(json.dumps(report, indent=1))
+    else:
+        print_ranking(report)
+
+
+def dataset(
+    kind: Annotated[str, typer.Argument(help="What is swept: pitch, velocity, or timbre.")],
+    out: Annotated[Path, typer.Option(help="Folder to write to.")],
+    instrument: Annotated[
+        str | None,
+        typer.Option(help="voice, dx7 (needs dexed-py), or amsynth. [default: voice; dx7 for velocity]"),
+    ] = None,
+    presets: Annotated[int, typer.Option(help="How many presets.")] = 200,
+    step: Annotated[
+        int | None, typer.Option(help="Between ranks. [default: 3 for pitch, 2 for velocity, 4 for timbre]")
+    ] = None,
+    banks: Annotated[
+        Path | None, typer.Option(help="Folder of banks: .syx for dx7. [default: where Debian's packages put them]")
+    ] = None,
+    parameter: Annotated[
+        str | None, typer.Option(help="The Voice's knob that timbre sweeps. [default: vco_2.shape]")
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """Make a ranked data set for `rank`: presets of a synthesizer, one thing swept, the rest as it was.
+
+    An interrupted call is finished by the same call.
+    """
+    from nebula_tune.console import counting
+    from nebula_tune.corpus.instruments import RANKS, USUAL, make_instrument
+    from nebula_tune.corpus.sweep import Sweep, write_dataset
+    from nebula_tune.errors import SettingsError
+
+    if kind not in RANKS:
+        raise SettingsError(f"no data set {kind!r}; there are {', '.join(RANKS)}")
+    player = make_instrument(instrument or USUAL[kind], banks, parameter)
+    sweep = Sweep(kind, player.name, dict(player.settings), player.ranks(kind, step), presets, seed)
+    with counting("rendering") as progress:
+        made = write_dataset(player, sweep, out, progress)
+    _skipped(str(out), [{"name": one["preset"], "reason": one["reason"]} for one in made["left_out"]], False)
+    print(f"{out}: {len(made['sounds'])} presets, {sum(map(len, made['sounds'].values()))} sounds")
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _skipped(where: str, skipped: list[dict[str, Any]], verbose: bool) -> None:
+    """What was left out, by name: the first few, or all."""
+    if not skipped:
+        return
+    _note(f"{where}: {len(skipped)} left out:")
+    shown = skipped if verbose else skipped[:FIRST_FEW]
+    for one in shown:
+        _note(f"  {one['name']}: {one['reason']}")
+    if len(shown) < len(skipped):
+        _note(f"  … and {len(skipped) - len(shown)} more (-v lists all)")

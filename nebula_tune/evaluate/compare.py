@@ -1,0 +1,283 @@
+"""`nebula-tune compare`: distances between corpora, each with each and with itself (section 5 and Table 3)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations_with_replacement
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nebula_tune.corpus.groups import GroupBy
+from nebula_tune.distance import Distance, make_distance
+from nebula_tune.distance.inference import halvings, infer_from_sums
+from nebula_tune.embedding import Embedding
+from nebula_tune.embedding.embedded import Embedded, Source, embed_source
+from nebula_tune.errors import SettingsError
+from nebula_tune.evaluate import trials as protocol
+from nebula_tune.evaluate.ears import Counting, Ears, Note
+from nebula_tune.study.indices import Purpose, first_index
+from nebula_tune.synth import Synth, architecture
+
+Matrix = NDArray[np.float32]
+
+TRIAL_SOUNDS = 1000  # of each corpus, in the paper's trials
+ROWS = 256  # of a matrix of distances, worked out at a time
+FEW_GROUPS = 20  # fewer make the interval and the p-value rough
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How corpora are compared: sounds of each at most, sounds a trial (None: 1000, or half of the smaller corpus),
+    trials, what is a group, the synth of nebulae, and the seed. Raises SettingsError for what cannot be."""
+
+    sounds: int = 2000
+    n: int | None = None
+    trials: int = 1000
+    group_by: str = "auto"
+    synth: str = "voice"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.group_by not in list(GroupBy):
+            raise SettingsError(f"--group-by {self.group_by!r}: it is auto, folder or file")
+        if self.sounds < 16 or self.trials < 2 or (self.n is not None and self.n < 2):
+            raise SettingsError("--sounds is at least 16, --trials at least 2, --n at least 2")
+        if not 0 <= self.seed < 2**31:
+            raise SettingsError(f"--seed {self.seed}: 0 to {2**31 - 1}")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """One side of a comparison: its name in the tables, its sounds, and the number of each sound's group."""
+
+    name: str
+    embedded: Embedded
+    grouped_by: GroupBy
+    groups: NDArray[np.intp]
+
+    @property
+    def count(self) -> int:
+        """How many groups."""
+        return int(self.groups.max()) + 1
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What the report says of it."""
+        return {
+            "name": self.name,
+            "sounds": len(self.groups),
+            "grouped_by": self.grouped_by.value,
+            "groups": self.count,
+            "skipped": [asdict(one) for one in self.embedded.skipped],
+        }
+
+
+def compare(texts: Sequence[str], ears: Ears, how: Protocol, note: Note, counting: Counting) -> list[dict[str, Any]]:
+    """A report for each embedding: its corpora, a row for each pair and for each corpus with itself, nearest first,
+    and each sound's contribution (:func:`_contributions`).
+
+    A row has the mean and standard deviation of eq. 2 over the paper's trials of n against n sounds, and the unbiased
+    estimate of all sounds with its 95 % interval and p-value. Of a corpus with itself: eq. 2 over its halvings, and
+    mean and 95 % range of the unbiased estimate over halvings that keep groups whole, which is what chance makes of
+    one law; it has no p-value. Raises UserInputError for what cannot be compared.
+    """
+    if len(texts) < 2:
+        raise SettingsError("compare needs two corpora at least: folders, nebulae or white-noise")
+    sources, synth = [Source.parse(text) for text in texts], architecture(how.synth)
+    return [
+        _under(name, embedding, sources, synth, ears, how, note, counting) for name, embedding in ears.open().items()
+    ]
+
+
+def _under(
+    name: str,
+    embedding: Embedding,
+    sources: Sequence[Source],
+    synth: type[Synth],
+    ears: Ears,
+    how: Protocol,
+    note: Note,
+    counting: Counting,
+) -> dict[str, Any]:
+    cost = embedding.cost_note(how.sounds * len(sources))
+    if cost:
+        note(f"{name}: {cost}")
+    corpora = []
+    for k, (source, label) in enumerate(zip(sources, _labels(sources), strict=True)):
+        first = first_index(Purpose.COMPARE, k)  # no two corpora share draws: they would be alike for that
+        embedded = embed_source(source, embedding, ears.style, synth, first, how.sounds, counting, how.sounds)
+        by = GroupBy(how.group_by) if source.folder is not None else GroupBy.FILE
+        by, groups = embedded.groups(by)
+        if len(set(groups)) < 2:
+            raise SettingsError(f"{label} is one folder, so one group; use --group-by file")
+        corpora.append(Corpus(label, embedded, by, np.unique(groups, return_inverse=True)[1]))
+    notes = _notes(corpora, how)
+    for text in notes:
+        note(f"{name}: {text}")
+    rows, files = measure(corpora, make_distance(ears.distance), how, counting)
+    return {
+        "embedding": name,
+        "distance": ears.distance,
+        "prepare": ears.prepare,
+        "protocol": asdict(how),
+        "corpora": [corpus.described for corpus in corpora],
+        "rows": rows,
+        "notes": notes,
+        "files": files,
+    }
+
+
+def measure(
+    corpora: Sequence[Corpus], distance: Distance, how: Protocol, counting: Counting
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows of the table, nearest first, and sounds' contributions, both as :func:`compare` reports them."""
+    matrices = _matrices(corpora, distance, counting)
+    rows = []
+    for i, j in combinations_with_replacement(range(len(corpora)), 2):
+        pair = corpora[i], corpora[j]
+        rows.append(_itself(pair[0], matrices[i, i], how) if i == j else _row(*pair, matrices, (i, j), how))
+        counting(len(rows), len(matrices))
+    return sorted(rows, key=lambda row: float(row["mmd_mean"])), _contributions(corpora, matrices)
+
+
+def _labels(sources: Sequence[Source]) -> list[str]:
+    """Corpora as they were given; one that was given before gets a number, and sounds of its own if it is a nebula."""
+    seen: Counter[str] = Counter()
+    labels = []
+    for source in sources:
+        seen[source.text] += 1
+        labels.append(source.text if seen[source.text] == 1 else f"{source.text} ({seen[source.text]})")
+    return labels
+
+
+def _notes(corpora: Sequence[Corpus], how: Protocol) -> list[str]:
+    notes = []
+    for corpus in corpora:
+        several = sum(count > 1 for count in Counter(corpus.embedded.folders).values())
+        if corpus.count < FEW_GROUPS:
+            notes.append(f"{corpus.name} has {corpus.count} groups; its intervals and p-values are rough")
+        elif how.group_by == "auto" and corpus.grouped_by is GroupBy.FILE and several > 1:
+            notes.append(
+                f"{corpus.name} lies in {several} folders and is grouped by file; if they are kits or packs, "
+                "--group-by folder makes honest intervals"
+            )
+    for k, first in enumerate(corpora):
+        for second in corpora[k + 1 :]:
+            heard = {vector.tobytes() for vector in first.embedded.vectors}
+            shared = sum(vector.tobytes() in heard for vector in second.embedded.vectors)
+            if shared:
+                notes.append(f"{first.name} and {second.name} share {shared} sounds, and are nearer for that")
+    return notes
+
+
+def _matrices(corpora: Sequence[Corpus], distance: Distance, counting: Counting) -> dict[tuple[int, int], Matrix]:
+    """Distances of all sounds of corpus i to all of j, i <= j: the one matrix that all else is read from."""
+    data = [torch.from_numpy(corpus.embedded.vectors) for corpus in corpora]
+    total = sum(-(-len(data[i]) // ROWS) for i, _ in combinations_with_replacement(range(len(data)), 2))
+    done, matrices = 0, {}
+    for i, j in combinations_with_replacement(range(len(data)), 2):
+        parts = []
+        for start in range(0, len(data[i]), ROWS):
+            parts.append(distance.pairwise(data[i][start : start + ROWS], data[j]))
+            done += 1
+            counting(done, total)
+        matrices[i, j] = torch.cat(parts).numpy()
+    return matrices
+
+
+def _row(
+    a: Corpus, b: Corpus, matrices: dict[tuple[int, int], Matrix], place: tuple[int, int], how: Protocol
+) -> dict[str, Any]:
+    i, j = place
+    xx, xy, yy = matrices[i, i], matrices[i, j], matrices[j, j]
+    most = min(len(xx), len(yy))
+    n = how.n or min(TRIAL_SOUNDS, most // 2)
+    if n > most:
+        raise SettingsError(f"--n {n}: a trial takes no more than the {most} sounds of {a.name} or {b.name}")
+    values = protocol.between(xx, xy, yy, n, how.trials, np.random.default_rng([how.seed, i, j]))
+    labels = np.concatenate([a.groups, b.groups + a.count])
+    sizes = np.bincount(labels).astype(np.float64)
+    sums = _sums(np.block([[xx, xy], [xy.T, yy]]), labels)
+    found = infer_from_sums(sums, sizes, np.arange(len(sizes)) < a.count, how.seed)
+    return _paper(a, b, values, n) | {
+        "mmd_unbiased": found.mmd_unbiased,
+        "ci95": list(found.ci95),
+        "p_value": found.p_value,
+    }
+
+
+def _itself(corpus: Corpus, xx: Matrix, how: Protocol) -> dict[str, Any]:
+    n = min(how.n or TRIAL_SOUNDS, len(xx) // 2)
+    values = protocol.within(xx, n, how.trials, np.random.default_rng([how.seed, len(xx)]))
+    row = _paper(corpus, corpus, values, n) | {"mmd_unbiased": None, "ci95": None, "p_value": None}
+    if corpus.count < 4:  # no two groups a half
+        return row
+    halves = halvings(_sums(xx, corpus.groups), np.bincount(corpus.groups).astype(np.float64), how.seed)
+    low, high = np.quantile(halves, [0.025, 0.975])
+    return row | {"mmd_unbiased": float(halves.mean()), "ci95": [max(0.0, float(low)), max(0.0, float(high))]}
+
+
+def _paper(a: Corpus, b: Corpus, values: NDArray[np.float64], n: int) -> dict[str, Any]:
+    """What the paper's trials say."""
+    return {"a": a.name, "b": b.name, "mmd_mean": float(values.mean()), "mmd_std": float(values.std(ddof=1)), "n": n}
+
+
+def _sums(matrix: Matrix, labels: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Sums of distances between groups, zero within a group."""
+    count = int(labels.max()) + 1
+    if count == len(labels):  # every sound its own group
+        sums = np.empty((count, count))
+        sums[np.ix_(labels, labels)] = matrix
+    else:
+        columns = np.zeros((len(labels), count))
+        np.add.at(columns.T, labels, matrix.T)
+        sums = np.zeros((count, count))
+        np.add.at(sums, labels, columns)
+    np.fill_diagonal(sums, 0)
+    return sums
+
+
+def _contributions(corpora: Sequence[Corpus], matrices: dict[tuple[int, int], Matrix]) -> list[dict[str, Any]]:
+    """Each sound's part in each distance of its corpus to another, farthest first.
+
+    ``contribution`` of y_j: 2 mean d(x, y_j) - mean d(y', y_j) - mean d(x, x'), whose mean over a corpus is the
+    unbiased estimate where every sound is its own group; groups weigh by how many pairs they have.
+    """
+    files = []
+    for j, corpus in enumerate(corpora):
+        to_own, own_pairs = _to_other_groups(corpus, matrices[j, j])
+        for i, other in enumerate(corpora):
+            if i == j:
+                continue
+            cross = matrices[i, j].T if i < j else matrices[j, i]
+            to_other = cross.mean(axis=1, dtype=np.float64)
+            sums, pairs = _to_other_groups(other, matrices[i, i])
+            near = to_own * len(to_own) / own_pairs
+            part = 2 * to_other - near - sums.sum() / pairs
+            files += [
+                {
+                    "corpus": corpus.name,
+                    "against": other.name,
+                    "file": corpus.embedded.names[k],
+                    "contribution": float(part[k]),
+                    "distance_to_other": float(to_other[k]),
+                    "distance_to_own": float(near[k]),
+                }
+                for k in np.argsort(-part)
+            ]
+    return files
+
+
+def _to_other_groups(corpus: Corpus, matrix: Matrix) -> tuple[NDArray[np.float64], int]:
+    """Each sound's sum of distances to sounds of other groups, and how many such ordered pairs there are."""
+    sizes = np.bincount(corpus.groups)
+    sums = matrix.sum(axis=1, dtype=np.float64)
+    for group in np.flatnonzero(sizes > 1):
+        members = np.flatnonzero(corpus.groups == group)
+        sums[members] -= matrix[np.ix_(members, members)].sum(axis=1, dtype=np.float64)
+    return sums, len(sums) ** 2 - int((sizes**2).sum())

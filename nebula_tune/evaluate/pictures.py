@@ -1,0 +1,86 @@
+"""Pictures of comparisons and rankings, by matplotlib."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nebula_tune.errors import SettingsError
+from nebula_tune.evaluate.tables import short_names
+from nebula_tune.files import write_atomically
+
+KINDS = (".png", ".svg", ".pdf")
+
+Report = Mapping[str, Any]
+
+
+def check_picture(path: Path) -> None:
+    """Raise SettingsError, before any work, for a picture that could not be made."""
+    if path.suffix not in KINDS:
+        raise SettingsError(f"--out {path}: its name must end in {', '.join(KINDS)}")
+    if find_spec("matplotlib") is None:
+        raise SettingsError("pictures need matplotlib: pip install 'nebula-tune[pictures]'")
+
+
+def save_heat_map(reports: Sequence[Report], path: Path) -> None:
+    """A map for each embedding: eq. 2 of each two corpora as colour (logarithmic) and figure; below it, unbiased."""
+    from matplotlib.colors import LogNorm
+    from matplotlib.figure import Figure
+
+    names = [corpus["name"] for corpus in reports[0]["corpora"]]
+    side = 1.6 + 1.1 * len(names)
+    figure = Figure(figsize=(side * len(reports), side), layout="constrained")
+    for number, report in enumerate(reports):
+        axes: Any = figure.add_subplot(1, len(reports), number + 1)
+        values, texts = np.full((len(names),) * 2, np.nan), {}
+        for row in report["rows"]:
+            place = names.index(row["a"]), names.index(row["b"])
+            for i, j in {place, place[::-1]}:
+                values[i, j] = max(row["mmd_mean"], 1e-9)
+                unbiased = "" if row["mmd_unbiased"] is None else f"\n{row['mmd_unbiased']:.1f}"
+                texts[i, j] = f"{row['mmd_mean']:.1f}{unbiased}"
+        norm = LogNorm(values.min(), values.max())
+        axes.imshow(values, norm=norm, cmap="viridis")
+        for (i, j), text in texts.items():
+            dark = norm(values[i, j]) < 0.6
+            axes.text(j, i, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
+        short = list(short_names(report).values())
+        axes.set_xticks(range(len(names)), short, rotation=30, ha="right")
+        axes.set_yticks(range(len(names)), short)
+        axes.set_title(f"{report['embedding']}: eq. 2, and unbiased", fontsize=10)
+    _save(figure, path)
+
+
+def save_ranking_picture(report: Report, path: Path) -> None:
+    """Spearman and DCG of each representation with their intervals; chance and the most to be had as lines."""
+    from matplotlib.figure import Figure
+
+    rows = report["rows"][::-1]
+    figure = Figure(figsize=(9, 1.4 + 0.35 * len(rows)), layout="constrained")
+    panels = (
+        ("spearman", "Spearman within a preset", (report["spearman_by_chance"], report["ceiling"])),
+        ("dcg", "DCG across presets", (report["dcg_by_chance"], 1.0)),
+    )
+    for number, (measure, title, ends_of_scale) in enumerate(panels):
+        axes: Any = figure.add_subplot(1, 2, number + 1)
+        means = np.array([row[measure]["mean"] for row in rows])
+        ends = np.array([row[measure]["ci95"] for row in rows])
+        axes.errorbar(means, range(len(rows)), xerr=[means - ends[:, 0], ends[:, 1] - means], fmt="o", capsize=3)
+        for end in ends_of_scale:
+            axes.axvline(end, linestyle=":", color="grey")
+        axes.set_yticks(range(len(rows)), [row["representation"] for row in rows] if number == 0 else [])
+        axes.set_title(title, fontsize=10)
+        axes.grid(axis="x", alpha=0.3)
+    figure.suptitle(f"{Path(report['dataset']).name}: {report['presets']} presets", fontsize=10)
+    _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> None:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=path.suffix[1:], dpi=110)
+    write_atomically(path, buffer.getvalue())

@@ -1,0 +1,133 @@
+"""`nebula-tune rank`: both experiments of section 4.2 on one data set, for any embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nebula_tune.corpus.ranked import RankedDataset
+from nebula_tune.distance import make_distance
+from nebula_tune.embedding import Embedding, catalogue
+from nebula_tune.embedding.embedded import embed_files, one_thread
+from nebula_tune.errors import CorpusError
+from nebula_tune.evaluate.ears import Counting, Ears, Note
+from nebula_tune.evaluate.ordering import (
+    TRITONE,
+    Draws,
+    Scores,
+    Vectors,
+    by_chance,
+    differences,
+    judge,
+    mean_and_interval,
+    ruler,
+    unit,
+)
+
+FEW_PRESETS = 30
+
+
+@dataclass(frozen=True)
+class Experiments:
+    """Sizes of the experiments: presets a trial and trials of experiment 2, how far apart its two sounds are (None:
+    a tritone for a data set of pitches, else any), and the seed of all choices."""
+
+    presets: int = 200
+    trials: int = 600
+    apart: int | None = None
+    seed: int = 0
+
+
+def rank(root: Path, ears: Ears, experiments: Experiments, note: Note, counting: Counting) -> dict[str, Any]:
+    """The report of a data set: a row for each embedding, as it is and normed, best first; and what was left out.
+
+    ``ceiling`` is eq. 1 of a ruler that knows the ranks themselves; beside it what chance gives.
+    Raises CorpusError where fewer than two presets are left.
+    """
+    embeddings = ears.open()
+    dataset, vectors = _embed(RankedDataset.read(root), root, embeddings, ears, counting)
+    ranks = [preset.ranks for preset in dataset.presets]
+    apart = experiments.apart or (TRITONE if dataset.kind == "pitch" else None)
+    draws = Draws.make(ranks, experiments.seed, experiments.presets, experiments.trials, apart)
+    _tell(dataset, draws, experiments, note)
+
+    scores: dict[str, Scores] = {}
+    rows = []
+    for name, embedding in embeddings.items():
+        with one_thread():  # on a busy machine, the least of a few
+            cost = min(catalogue.seconds_a_sound(embedding) for _ in range(3))
+        for normed in (False, True):
+            own = unit(vectors[name]) if normed else vectors[name]
+            label = f"{name} normed" if normed else name
+            scores[label] = judge(own, ranks, draws, make_distance(ears.distance), counting)
+            rows.append(
+                {
+                    "representation": label,
+                    "embedding": name,
+                    "normed": normed,
+                    "spearman": mean_and_interval(scores[label].spearman),
+                    "dcg": mean_and_interval(scores[label].dcg),
+                    "dimensions": own[0].shape[1],
+                    "seconds_a_sound": cost,
+                }
+            )
+        vectors[name] = []  # as large as memory, some of them
+    rows.sort(key=lambda row: -row["spearman"]["mean"])
+    sounds = 2 * len(draws.trials[0])
+    return {
+        "dataset": str(root),
+        "kind": dataset.kind,
+        "presets": len(dataset.presets),
+        "sounds": sum(map(len, ranks)),
+        "ears": asdict(ears),
+        "experiments": asdict(experiments) | {"apart": apart, "presets": len(draws.trials[0])},
+        "ceiling": float(ruler(ranks, draws).mean()),
+        "spearman_by_chance": float(by_chance(ranks, draws).mean()),
+        "dcg_by_chance": float(np.mean(1 / np.log2(np.arange(2, sounds + 1)))),
+        "rows": rows,
+        "differences": differences(scores),
+        "skipped": [asdict(one) for one in dataset.skipped],
+    }
+
+
+def _embed(
+    dataset: RankedDataset, root: Path, embeddings: Mapping[str, Embedding], ears: Ears, counting: Counting
+) -> tuple[RankedDataset, dict[str, list[Vectors]]]:
+    """Vectors of each preset's sounds under each embedding; the same sounds under all of them."""
+    files = [file for preset in dataset.presets for file in preset.files]
+    found = {
+        name: embed_files([file.path for file in files], root, embedding, ears.style, counting)
+        for name, embedding in embeddings.items()
+    }
+    unusable = {
+        file: reason for vectors in found.values() for file, reason in vectors.items() if isinstance(reason, str)
+    }
+    usable = dataset.without(unusable)
+    if len(usable.presets) < 2:
+        first = f"; first left out: {usable.skipped[0].name}: {usable.skipped[0].reason}" if usable.skipped else ""
+        raise CorpusError(
+            f"{root} holds {len(usable.presets)} presets of at least 3 usable sounds in <preset>/<rank>.<ext>; "
+            f"at least 2 are needed{first}"
+        )
+    return usable, {
+        name: [np.stack([vectors[file.name] for file in preset.files]) for preset in usable.presets]
+        for name, vectors in found.items()
+    }
+
+
+def _tell(dataset: RankedDataset, draws: Draws, experiments: Experiments, note: Note) -> None:
+    if len(dataset.presets) < FEW_PRESETS:
+        note(f"note: {len(dataset.presets)} presets are few; the intervals are wide for a reason")
+    if draws.usable < len(dataset.presets):
+        note(
+            f"note: {len(dataset.presets) - draws.usable} presets have no two sounds so far apart: not in experiment 2"
+        )
+    if len(draws.trials[0]) < experiments.presets:
+        note(
+            f"note: experiment 2 has {2 * len(draws.trials[0])} sounds a trial, not {2 * experiments.presets}: "
+            "its DCG is higher for that"
+        )

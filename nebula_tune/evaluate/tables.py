@@ -1,0 +1,170 @@
+"""What `compare` and `rank` show: tables for a terminal, and csv files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from nebula_tune.files import write_atomically
+
+WIDTH = 120  # columns where there is no terminal
+
+Report = Mapping[str, Any]
+
+
+def print_comparison(report: Report) -> None:
+    """One embedding's Table 3, with the unbiased figures beside the paper's."""
+    console = _console()
+    trials = report["protocol"]["trials"]
+    title = f"{report['embedding']}, {report['distance']}, {trials} trials"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    short = short_names(report)
+    for column in ("corpus 1", "corpus 2"):
+        table.add_column(column, overflow="fold", min_width=12)
+    for column in ("eq. 2", "std", "n", "unbiased", "95 % interval", "p"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in report["rows"]:
+        low, high = row["ci95"] or (None, None)
+        table.add_row(
+            short[row["a"]],
+            short[row["b"]],
+            _figure(row["mmd_mean"]),
+            _figure(row["mmd_std"]),
+            str(row["n"]),
+            _figure(row["mmd_unbiased"]),
+            "-" if low is None else f"{_figure(low)} … {_figure(high)}",
+            "-" if row["p_value"] is None else f"{row['p_value']:.3f}",
+        )
+    console.print(table)
+    for corpus in report["corpora"]:
+        console.print(
+            f"{corpus['name']}: {corpus['sounds']} sounds in {corpus['groups']} groups, by {corpus['grouped_by']}",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def short_names(report: Report) -> dict[str, str]:
+    """What to call corpora in little room: the last part of a path, where that tells them apart."""
+    names = [corpus["name"] for corpus in report["corpora"]]
+    last = [Path(name).name for name in names]
+    return {name: own if own and last.count(own) == 1 else name for name, own in zip(names, last, strict=True)}
+
+
+def print_ranking(report: Report) -> None:
+    """One data set's Table 2: experiments, their intervals, and how far each row is behind the best."""
+    console = _console()
+    kind = f" ({report['kind']})" if report["kind"] else ""
+    title = f"{report['dataset']}{kind}: {report['presets']} presets, {report['sounds']} sounds"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("representation")
+    for column in ("Spearman", "behind the best", "DCG", "s a sound"):
+        table.add_column(column, justify="right", no_wrap=True)
+    best = report["rows"][0]["representation"]
+    for row in report["rows"]:
+        table.add_row(
+            row["representation"],
+            _interval(row["spearman"]),
+            _behind(report, best, row["representation"]),
+            _interval(row["dcg"]),
+            f"{row['seconds_a_sound']:.4f}",
+        )
+    console.print(table)
+    chance = f"by chance: Spearman {report['spearman_by_chance']:.3f}, DCG {report['dcg_by_chance']:.3f}"
+    console.print(f"a ruler that knows the ranks: Spearman {report['ceiling']:.3f}; {chance}")
+
+
+def _console() -> Console:
+    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.1f}"
+
+
+def _interval(value: Report) -> str:
+    return f"{value['mean']:.3f} ± {(value['ci95'][1] - value['ci95'][0]) / 2:.3f}"
+
+
+def _behind(report: Report, best: str, label: str) -> str:
+    """The paired difference in Spearman, with its interval."""
+    for one in report["differences"]:
+        if {one["a"], one["b"]} == {best, label}:
+            difference = dict(one["spearman"])
+            difference["mean"] *= 1 if one["a"] == best else -1
+            return _interval(difference)
+    return "-"
+
+
+def save_comparisons(reports: Sequence[Report], path: Path) -> None:
+    """All embeddings' rows as csv."""
+    rows = []
+    for report in reports:
+        for row in report["rows"]:
+            low, high = row["ci95"] or (None, None)
+            sizes = {corpus["name"]: corpus for corpus in report["corpora"]}
+            rows.append(
+                {
+                    "embedding": report["embedding"],
+                    "distance": report["distance"],
+                    "corpus_1": row["a"],
+                    "corpus_2": row["b"],
+                    "mmd_mean": row["mmd_mean"],
+                    "mmd_std": row["mmd_std"],
+                    "n": row["n"],
+                    "trials": report["protocol"]["trials"],
+                    "mmd_unbiased": row["mmd_unbiased"],
+                    "ci95_low": low,
+                    "ci95_high": high,
+                    "p_value": row["p_value"],
+                    "sounds_1": sizes[row["a"]]["sounds"],
+                    "sounds_2": sizes[row["b"]]["sounds"],
+                    "groups_1": sizes[row["a"]]["groups"],
+                    "groups_2": sizes[row["b"]]["groups"],
+                }
+            )
+    _save(rows, path)
+
+
+def save_files(reports: Sequence[Report], path: Path) -> None:
+    """Each sound's contribution to each distance as csv, farthest first."""
+    _save([{"embedding": report["embedding"], **one} for report in reports for one in report["files"]], path)
+
+
+def save_ranking(report: Report, path: Path) -> None:
+    """A ranking's rows as csv."""
+    rows = []
+    for row in report["rows"]:
+        figures = {
+            f"{measure}{part}": value
+            for measure in ("spearman", "dcg")
+            for part, value in zip(
+                ("", "_ci95_low", "_ci95_high"), (row[measure]["mean"], *row[measure]["ci95"]), strict=True
+            )
+        }
+        kept = {key: row[key] for key in ("embedding", "normed")} | figures
+        rows.append(
+            {"dataset": report["dataset"], "kind": report["kind"]}
+            | kept
+            | {key: row[key] for key in ("dimensions", "seconds_a_sound")}
+        )
+    _save(rows, path)
+
+
+def _save(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
+    rows = list(rows)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue().encode())
