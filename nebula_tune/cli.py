@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -226,66 +225,6 @@ def render(
 
 
 @app.command()
-def reach(
-    target: Annotated[str, typer.Argument(help="A folder of audio, a nebula or constellation, or white-noise.")],
-    nebula: Annotated[
-        str, typer.Option(help="Whose sounds: a nebula's or constellation's file, or a nebula's name.")
-    ] = "default",
-    pool: Annotated[int, typer.Option(help="How many of its sounds.")] = 6144,
-    embedding: Annotated[str, typer.Option(help="The ear, by name.")] = "logmel",
-    distance: Annotated[str, typer.Option(help="l1, euclidean or gaussian.")] = "l1",
-    group_by: Annotated[str, typer.Option(help="Sounds not compared with each other: of a folder, file, or auto.")] = (
-        "auto"
-    ),
-    synth: Annotated[str, typer.Option(help="The synth's architecture.")] = "voice",
-    out: Annotated[Path | None, typer.Option(help="Write everything as JSON to this file.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Is it the distance or the voice? Which of a target's sounds the synth comes near, and which it cannot play.
-
-    For each target sound: how far the nearest of a large pool of the nebula's sounds is, against the nearest other
-    target sound.
-    """
-    from nebula_tune.console import counting, print_reach
-    from nebula_tune.evaluate.reach import diagnose
-    from nebula_tune.files import write_atomically
-
-    with counting("embedding") as progress:
-        found = diagnose(target, nebula, pool, embedding, distance, group_by, synth, progress)
-    text = json.dumps(found, indent=1)
-    if out is not None:
-        write_atomically(out, f"{text}\n".encode())
-    if as_json:
-        print(text)
-    else:
-        print_reach(found)
-
-
-@app.command()
-def embeddings(
-    fetch: Annotated[str | None, typer.Option(help="Fetch the weights of this embedding into the cache.")] = None,
-    cost: Annotated[bool, typer.Option("--cost", help="Also measure seconds a sound on this machine.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Embeddings there are: size, rate, licence, whether they are ready; or fetch the weights of one."""
-    from nebula_tune.console import print_embeddings
-    from nebula_tune.embedding import catalogue, make_embedding
-
-    if fetch is not None:
-        path = catalogue.fetch(fetch)
-        print(f"{fetch}: {path or 'needs no weights'}")
-        return
-    found = []
-    for entry in catalogue.entries():
-        seconds = catalogue.seconds_a_sound(make_embedding(entry.name)) if cost and entry.ready else None
-        found.append(asdict(entry) | ({"seconds_a_sound": seconds} if cost else {}))
-    if as_json:
-        print(json.dumps(found, indent=1))
-    else:
-        print_embeddings(found)
-
-
-@app.command()
 def listen(
     what: Annotated[
         list[str], typer.Argument(metavar="A B", help="Two folders, nebulae, or white-noise; with --analyse: ballots.")
@@ -379,7 +318,7 @@ def cache(
         clear_cache()
 
 
-for command in (commands.compare, commands.rank, commands.dataset):
+for command in (commands.compare, commands.rank, commands.dataset, commands.reach, commands.embeddings):
     app.command()(command)
 
 
