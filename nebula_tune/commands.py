@@ -1,4 +1,4 @@
-"""The commands about judging sounds: compare, rank, dataset, embeddings. Parsing, calling and printing only, as in cli.py."""
+"""Commands about judging sounds: compare, rank, dataset, embeddings. They parse, call and print, as cli.py does."""
 
 from __future__ import annotations
 
