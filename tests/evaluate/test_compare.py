@@ -13,6 +13,7 @@ from nebula_tune.embedding.embedded import Embedded
 from nebula_tune.errors import SettingsError
 from nebula_tune.evaluate.compare import Corpus, Protocol, measure
 from tests.distance import direct
+from tests.distance.test_inference import deviation_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -91,11 +92,9 @@ def test_kits_of_one_law_cover_0_by_group_only() -> None:
 @pytest.mark.usefixtures("few_permutations")
 def test_a_shifted_law_is_found_and_its_distance_covered() -> None:
     rng = np.random.default_rng(4)
-    truth = direct.mmd(*(rng.normal(shift, 1, size=(3000, 2)).astype(np.float32) for shift in (0, 1)))
-    found = [
-        rows([corpus("x", rng.normal(size=(30, 2))), corpus("y", rng.normal(1, 1, size=(30, 2)))], trials=2)["xy"]
-        for _ in range(60)
-    ]
+    truth = 20 * deviation_of(1)
+    pairs = [(rng.normal(size=(30, 20)), rng.normal(1, 1, size=(30, 20))) for _ in range(100)]
+    found = [rows([corpus("x", x), corpus("y", y)], trials=2)["xy"] for x, y in pairs]
     assert all(row["p_value"] <= 0.05 for row in found)
     assert np.mean([row["ci95"][0] <= truth <= row["ci95"][1] for row in found]) >= 0.9
 
