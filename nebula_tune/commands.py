@@ -1,4 +1,4 @@
-"""Commands about judging sounds: compare, rank, dataset, embeddings. They parse, call and print, as cli.py does."""
+"""Commands about judging sounds: compare, rank, dataset, reach, embeddings. They parse, call and print, as cli.py does."""
 
 from __future__ import annotations
 
