@@ -1,4 +1,4 @@
-"""Commands about judging sounds: compare, rank, dataset, reach, embeddings. They parse, call and print, as cli.py does."""
+"""Commands about judging sounds: compare, rank, dataset, reach, embeddings. As in cli.py: parse, call, print."""
 
 from __future__ import annotations
 
