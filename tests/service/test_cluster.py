@@ -105,13 +105,13 @@ from nebula_tune.study.ray_executor import RayExecutor
 from nebula_tune.trial import Point
 
 path = Path("target.npz").resolve()
-embedding = {"name": "logmel", "sample_rate": 8000, "seconds": 0.5}
+embeddings = [{"name": "logmel", "sample_rate": 8000, "seconds": 0.5}]
 request = Request(Point(np.ones(78), np.zeros(78)), 0, 40)
-spec = ScorerSpec("voice", embedding, Prepare.ONSET, None, "cpu")
+spec = ScorerSpec("voice", embeddings, Prepare.ONSET, None, "cpu")
 with InlineExecutor(spec) as here:
     vectors = here.vectors(request)
 Target.save(path, vectors + 1, 2.0)
-spec = ScorerSpec("voice", embedding, Prepare.ONSET, str(path), "cpu")
+spec = ScorerSpec("voice", embeddings, Prepare.ONSET, str(path), "cpu")
 with InlineExecutor(spec) as here:
     here.submit("a", request)
     expected = here.wait()[1].value
