@@ -338,10 +338,13 @@ def work(cell: Cell, options: argparse.Namespace) -> float:
     if cell.method == REFERENCES:
         found["rows"] = bench.references()
     else:
+        points = list(bench.search(tpe=cell.method == "tpe"))
         found["rows"] = [
             {"trials": trials, "what": what, **bench.judge(point, interval=what in ("end", "re-evaluated"))}
-            for trials, what, point in bench.search(tpe=cell.method == "tpe")
+            for trials, what, point in points
         ]
+        last = points[-1][2]
+        found["nebula"] = {"curves": last.curves.tolist(), "symmetric": last.symmetric.tolist()}
     seconds = time.monotonic() - began
     found["seconds"] = round(seconds, 1)
     write_atomically(options.out / cell.file, (json.dumps(found, indent=1) + "\n").encode())

@@ -44,10 +44,10 @@ def make_target(folder: Path, sounds: int = 30) -> Path:
 class TinyStudy:
     """One study in a folder of its own."""
 
-    def __init__(self, folder: Path, target: Path) -> None:
+    def __init__(self, folder: Path, target: Path, study: str = STUDY) -> None:
         self.folder, self.target = folder, target
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "tiny.yaml").write_text(STUDY)
+        (folder / "tiny.yaml").write_text(study)
         self.storage = f"sqlite:///{folder}/studies.db"
         self.nebula = folder / "nebulae" / "tiny.json"
 
