@@ -173,7 +173,7 @@ def test_when_a_search_ends_follows_from_its_scores_alone() -> None:
 
 
 def test_the_last_iterates_are_averaged_in_a_search_that_ended_early_too() -> None:
-    witness = Witness(space(flags=False), START, 300, patience=20)
+    witness = Witness(space(flags=False), START, 300, step=3.0, patience=20)
     gradient = np.array([0.01, 0, 0, 0, 0])
     seen = np.log(points(run(witness, lambda _: score(0.0, gradient)))[:, 0])
     steps = len(seen)
