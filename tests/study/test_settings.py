@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nebula_tune.corpus.prepare import Prepare
@@ -185,6 +185,7 @@ def of_phases(trials: list[int]) -> StudySettings:
     return StudySettings(embedding=EmbeddingSettings(name="logmel"), search=phases)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 2000), min_size=1, max_size=6), st.integers(1, 5000))
 def test_scaled_phases_sum_to_the_total_in_proportion(trials: list[int], total: int) -> None:
     scaled = of_phases(trials).with_trials(total)
