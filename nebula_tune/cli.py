@@ -122,6 +122,7 @@ def run(
         str | None, typer.Option(help="Log file, one JSON line an event. [default: beside the database]")
     ] = None,
     artifacts: Artifacts = None,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Make no page of the finished study.")] = False,
     as_json: Json = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List every skipped file.")] = False,
 ) -> None:
@@ -137,7 +138,7 @@ def run(
     options = Options(
         target, study, objective, embedding, weights, trials, sounds, tuple(tune or ()), tuple(freeze or ()), start,
         name, storage, workers, executor, ray_address, gpu_share, task_timeout, seed, out, force, time_limit,
-        group_by, against, synth, target_sounds, log, artifacts, distance,
+        group_by, against, synth, target_sounds, log, artifacts, no_report, distance,
     )  # fmt: skip
     with RunConsole(quiet=as_json, verbose=verbose) as console:
         result = Run(options, console).go()
@@ -222,6 +223,18 @@ def render(
         return
     with counting("rendering") as progress:
         write_sounds(player, first, count, out, kind, progress)
+
+
+@app.command()
+def report(
+    name: Annotated[str, typer.Argument(help="A study, finished or not.")],
+    out: Annotated[Path | None, typer.Option(help="The page. [default: NAME.report.html beside the nebula]")] = None,
+    storage: Storage = DEFAULT_URL,
+) -> None:
+    """Write a page of a study, one file: score card, search, parameters, a map of sounds that plays, provenance."""
+    from nebula_tune.report.page import write_report
+
+    print(f"report: {write_report(_open(storage), name, out)}")
 
 
 @app.command()

@@ -128,6 +128,8 @@ class RunConsole:
             fresh = "held-out sounds" if report["heldout"] else "fresh sounds"
             self._out.print(f"no improvement on {fresh}: the tuned nebula does no better than the start")
         self._out.print(f"nebula: {report['nebula']}", markup=False, soft_wrap=True)
+        if "page" in report:
+            self._out.print(f"report: {report['page']}", markup=False, soft_wrap=True)
 
     def _score_card(self, report: Mapping[str, Any]) -> None:
         rows: Mapping[str, Mapping[str, Any]] = report["heldout"]

@@ -45,6 +45,7 @@ class Options:
     target_sounds: int = SYNTHETIC_SOUNDS
     log: str | None = None
     artifacts: str | None = None
+    no_report: bool = False
     distance: str | None = None
 
 

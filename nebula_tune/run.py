@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +24,7 @@ from nebula_tune.evaluate.scorecard import fresh_sounds, gap_closed, score_card,
 from nebula_tune.files import shipped, write_atomically
 from nebula_tune.nebula import Nebula
 from nebula_tune.options import Options, check, study_name
+from nebula_tune.report.page import report_path, write_report
 from nebula_tune.scoring import Request, ScorerSpec
 from nebula_tune.study.coordinator import Coordinator, Observer
 from nebula_tune.study.database import shown
@@ -163,12 +164,12 @@ class Run:
         if stored:
             _refuse_differences(self.name, "target", ledger.target(self.name), origin["target"])
         self._refuse_foreign_file(stored["identity"] if stored else None)
-        if stored and stored["state"] == "finished" and (result := ledger.result(self.name)):
+        if stored and stored["state"] == "finished" and (known := ledger.result(self.name)):
             self.reporter.note(f"study {self.name} is finished; this is its result again")
-            report, entries = result
-            return Result(Nebula.from_entries(entries), report)
-        known = json.loads(stored["origin"]).get("yardstick") if stored else None
-        origin["yardstick"] = known or self._yardstick(target).as_json()
+            report, entries = known
+            return self._with_report(Result(Nebula.from_entries(entries), report))
+        frozen = json.loads(stored["origin"]).get("yardstick") if stored else None
+        origin["yardstick"] = frozen or self._yardstick(target).as_json()
         kept = {key: origin[key] for key in ("versions", "yardstick")}
         stored = ledger.begin(self.name, self.plan.resolved(), kept, origin["target"])
         if json.loads(stored["origin"])["versions"] != origin["versions"]:
@@ -178,7 +179,7 @@ class Run:
             ledger.update(self.name, state="running", last_error="")
             log.info("run begins", extra={"fields": {"versions": origin["versions"], "where": asdict(self.where)}})
             try:
-                return self._work(ledger, lease, stored, target, origin)
+                result = self._work(ledger, lease, stored, target, origin)
             except (KeyboardInterrupt, StopRequested):
                 log.info("run interrupted")
                 ledger.update(self.name, state="interrupted")
@@ -187,6 +188,24 @@ class Run:
                 log.info("run failed", extra={"fields": {"error": str(error)}})
                 ledger.update(self.name, state="failed", last_error=str(error))
                 raise
+        self._write_report(ledger)
+        return self._with_report(result)
+
+    def _write_report(self, ledger: Ledger) -> None:
+        """The page of the finished study. Whatever goes wrong with it, the study's result stands."""
+        if self.options.no_report:
+            return
+        self.reporter.note("making the report")
+        try:
+            write_report(ledger, self.name, report_path(self.out))
+        except Exception as error:
+            log.info("no report", extra={"fields": {"error": repr(error)}})
+            self.reporter.note(f"no report could be made: {error}; the study is finished all the same")
+
+    def _with_report(self, result: Result) -> Result:
+        """The result, with the page's path where there is one."""
+        path = report_path(self.out)
+        return replace(result, report=result.report | {"page": str(path)}) if path.exists() else result
 
     def _work(
         self,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nebula_tune.corpus.folder import Unusable, find_audio, read_audio
 from nebula_tune.corpus.prepare import Prepare, is_silent, prepare
-from nebula_tune.embedding.embedded import Source, white_noise
+from nebula_tune.embedding.embedded import Source, one_thread, white_noise
 from nebula_tune.synth import Synth
 from nebula_tune.synth.backends import cores
 
@@ -76,7 +76,8 @@ def ready(audio: Sound, rate: int, seconds: float) -> Sound:
     stays as far below that level as it must; a silent sound is zeros.
     """
     samples = round(seconds * rate)
-    sound: Sound = prepare(torch.from_numpy(audio)[None], samples)[0].numpy()
+    with one_thread():  # many short operations: threads that wait for each other cost more than they save
+        sound: Sound = prepare(torch.from_numpy(audio)[None], samples)[0].numpy()
     begin, end = round(FADE_IN * rate), round(FADE_OUT * rate)
     sound[:begin] *= np.linspace(0, 1, begin, dtype=np.float32)
     sound[-end:] *= np.linspace(1, 0, end, dtype=np.float32)
@@ -99,9 +100,9 @@ def active_level(sound: Sound, rate: int) -> float:
 
 
 def encode(sounds: Iterable[Sound], rate: int, compression: float) -> list[bytes]:
-    """Mono MP3 of each sound, of variable bit rate, on all cores."""
+    """Mono MP3 of each sound, of constant bit rate, on all cores."""
     with ThreadPoolExecutor(cores()) as pool:
-        return list(pool.map(lambda sound: _mp3(sound, rate, compression, "VARIABLE"), sounds))
+        return list(pool.map(lambda sound: _mp3(sound, rate, compression), sounds))
 
 
 def encode_alike(sounds: Iterable[Sound], rate: int, compression: float) -> list[bytes]:
@@ -119,7 +120,7 @@ def _at_level(sound: Sound, rate: int, compression: float) -> bytes:
     wanted = active_level(sound, rate)
     gain, nearest, best = 1 / ENCODERS_GAIN, np.inf, b""
     for _ in range(ROUNDS):
-        mp3 = without_tag(_mp3(sound * np.float32(gain), rate, compression, "CONSTANT"))
+        mp3 = without_tag(_mp3(sound * np.float32(gain), rate, compression))
         decoded, _ = soundfile.read(io.BytesIO(mp3), dtype="float32")
         level = active_level(decoded, rate)
         if not (wanted and level):  # silence, or too faint to be encoded
@@ -133,10 +134,10 @@ def _at_level(sound: Sound, rate: int, compression: float) -> bytes:
     return best
 
 
-def _mp3(sound: Sound, rate: int, compression: float, mode: str) -> bytes:
+def _mp3(sound: Sound, rate: int, compression: float) -> bytes:
     buffer = io.BytesIO()
     with soundfile.SoundFile(
-        buffer, "w", rate, 1, "MPEG_LAYER_III", format="MP3", bitrate_mode=mode, compression_level=compression
+        buffer, "w", rate, 1, "MPEG_LAYER_III", format="MP3", bitrate_mode="CONSTANT", compression_level=compression
     ) as file:
         file.write(sound)
     return buffer.getvalue()

@@ -84,15 +84,16 @@ def embed_corpus(
     purpose: Purpose,
     progress: Progress | None = None,
     sounds: int | None = None,
+    most: int | None = None,
 ) -> Embedded:
     """A source's vectors under a plan's preparation.
 
-    Of a nebula, ``sounds`` of them (or the plan's count), from the indices of ``purpose``.
+    Of a nebula, ``sounds`` of them (or the plan's count), from the indices of ``purpose``; of a folder ``most``.
     With several embeddings a sound's vectors stand one after the other; a file that one of them skips is not used.
     """
     first, count = first_index(purpose, plan.seed), sounds or plan.target_sounds
     heard = [
-        embed_source(source, embedding, plan.settings.prepare, plan.synth, first, count, progress)
+        embed_source(source, embedding, plan.settings.prepare, plan.synth, first, count, progress, most)
         for embedding in embeddings
     ]
     return heard[0] if len(heard) == 1 else _joined(source, heard)

@@ -11,10 +11,10 @@ from nebula_tune.synth.parameters import Parameter
 
 # Seconds; sustain is a level; alpha bends every segment.
 ADSR_KNOBS = (
-    Parameter("attack", 0.0, 2.0, curve=0.5),
-    Parameter("decay", 0.0, 2.0, curve=0.5),
+    Parameter("attack", 0.0, 2.0, curve=0.5, unit="s"),
+    Parameter("decay", 0.0, 2.0, curve=0.5, unit="s"),
     Parameter("sustain", 0.0, 1.0),
-    Parameter("release", 0.0, 5.0, curve=0.5),
+    Parameter("release", 0.0, 5.0, curve=0.5, unit="s"),
     Parameter("alpha", 0.1, 6.0),
 )
 

@@ -22,16 +22,16 @@ from nebula_tune.synth.sounding import SMALLEST_LEVEL, Sounding
 
 OPERATORS = ("operator_1", "operator_2", "operator_3", "operator_4")
 KEYBOARD_KNOBS = (
-    Parameter("midi_f0", 0.0, 127.0),  # MIDI note
-    Parameter("duration", 0.01, 4.0, curve=0.5),  # seconds
+    Parameter("midi_f0", 0.0, 127.0, unit="MIDI note"),
+    Parameter("duration", 0.01, 4.0, curve=0.5, unit="s"),
 )
 # How far an operator's pitch falls after the attack, semitones, and how fast: drums need it.
-PITCH_KNOBS = (Parameter("depth", -48.0, 48.0, curve=0.2, symmetric=True), *ADSR_KNOBS)
+PITCH_KNOBS = (Parameter("depth", -48.0, 48.0, curve=0.2, symmetric=True, unit="semitones"), *ADSR_KNOBS)
 OPERATOR_KNOBS = (
-    Parameter("ratio", 0.25, 16.0, curve=0.5),  # times the note's frequency
-    Parameter("detune", -0.5, 0.5, curve=0.3, symmetric=True),  # semitones
+    Parameter("ratio", 0.25, 16.0, curve=0.5, unit="× note"),
+    Parameter("detune", -0.5, 0.5, curve=0.3, symmetric=True, unit="semitones"),
     Parameter("level", 0.0, 1.0),
-    Parameter("initial_phase", -math.pi, math.pi),
+    Parameter("initial_phase", -math.pi, math.pi, unit="rad"),
     *ADSR_KNOBS,
 )
 FEEDBACK_KNOBS = (Parameter("amount", 0.0, 1.0, curve=0.5),)

@@ -14,9 +14,9 @@ SHAPES = ("sin", "tri", "saw", "rsaw", "sqr")
 
 # Frequencies in Hz, phase in radians; one level for each shape.
 LFO_KNOBS = (
-    Parameter("frequency", 0.0, 20.0, curve=0.25),
-    Parameter("mod_depth", -10.0, 20.0, curve=0.5, symmetric=True),
-    Parameter("initial_phase", -math.pi, math.pi),
+    Parameter("frequency", 0.0, 20.0, curve=0.25, unit="Hz"),
+    Parameter("mod_depth", -10.0, 20.0, curve=0.5, symmetric=True, unit="Hz"),
+    Parameter("initial_phase", -math.pi, math.pi, unit="rad"),
     *(Parameter(shape, 0.0, 1.0) for shape in SHAPES),
 )
 

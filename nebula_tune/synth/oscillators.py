@@ -13,9 +13,9 @@ from nebula_tune.synth.parameters import Parameter
 
 # Semitones and radians.
 VCO_KNOBS = (
-    Parameter("tuning", -24.0, 24.0),
-    Parameter("mod_depth", -96.0, 96.0, curve=0.2, symmetric=True),
-    Parameter("initial_phase", -math.pi, math.pi),
+    Parameter("tuning", -24.0, 24.0, unit="semitones"),
+    Parameter("mod_depth", -96.0, 96.0, curve=0.2, symmetric=True, unit="semitones"),
+    Parameter("initial_phase", -math.pi, math.pi, unit="rad"),
 )
 SQUARE_SAW_KNOBS = (*VCO_KNOBS, Parameter("shape", 0.0, 1.0))
 

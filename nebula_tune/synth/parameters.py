@@ -27,7 +27,7 @@ SMALLEST_RADIUS = 2.0**-25
 
 @dataclass(frozen=True)
 class Parameter:
-    """One knob: human range, and curve and symmetry of the default nebula."""
+    """One knob: human range and its unit, and curve and symmetry of the default nebula."""
 
     name: str
     minimum: float
@@ -35,6 +35,7 @@ class Parameter:
     curve: float = 1.0
     symmetric: bool = False
     module: str = ""
+    unit: str = ""
 
     @property
     def full_name(self) -> str:

@@ -25,8 +25,8 @@ from nebula_tune.synth.parameters import Controls, Panel, Parameter
 from nebula_tune.synth.sounding import SMALLEST_LEVEL, Sounding
 
 KEYBOARD_KNOBS = (
-    Parameter("midi_f0", 0.0, 127.0),  # MIDI note
-    Parameter("duration", 0.01, 4.0, curve=0.5),  # seconds
+    Parameter("midi_f0", 0.0, 127.0, unit="MIDI note"),
+    Parameter("duration", 0.01, 4.0, curve=0.5, unit="s"),
 )
 SOURCES = ("adsr_1", "adsr_2", "lfo_1", "lfo_2")
 DESTINATIONS = ("vco_1_pitch", "vco_1_amp", "vco_2_pitch", "vco_2_amp", "noise_amp")

@@ -26,7 +26,7 @@ def test_a_study_under_openl3_ends_with_a_nebula(tmp_path: Path, openl3_weights:
     make_target(tmp_path / "sounds", 20)
     (tmp_path / "openl3.yaml").write_text(STUDY)
     weights = openl3_weights["mel128"]
-    arguments = ["run", "--target", "sounds", "--study", "openl3.yaml", "--executor", "inline", "--json"]
+    arguments = ["run", "--target", "sounds", "--study", "openl3.yaml", "--executor", "inline", "--json", "--no-report"]
     process = command(tmp_path, *arguments, "--weights", str(weights))
     out, err = process.communicate(timeout=1800)
     assert process.returncode == 0, err

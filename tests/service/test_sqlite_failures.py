@@ -80,7 +80,18 @@ def test_a_file_that_may_not_grow_loses_nothing(tmp_path: Path, target: Path, un
     def quota() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
 
-    arguments = ["run", "--target", str(target), "--study", "tiny.yaml", "--name", "tiny", "--executor", "inline"]
+    arguments = [
+        "run",
+        "--target",
+        str(target),
+        "--study",
+        "tiny.yaml",
+        "--name",
+        "tiny",
+        "--executor",
+        "inline",
+        "--no-report",
+    ]
     process = subprocess.Popen(
         [sys.executable, "-m", "nebula_tune.cli", *arguments, "--storage", study.storage],
         cwd=tmp_path,

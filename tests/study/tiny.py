@@ -51,19 +51,21 @@ class TinyStudy:
         self.storage = f"sqlite:///{folder}/studies.db"
         self.nebula = folder / "nebulae" / "tiny.json"
 
-    def start(self, *options: str) -> subprocess.Popen[str]:
+    def start(self, *options: str, report: bool = False) -> subprocess.Popen[str]:
         arguments = ["run", "--target", str(self.target), "--study", "tiny.yaml", "--name", "tiny"]
+        if not report:
+            arguments.append("--no-report")
         if "--executor" not in options:
             arguments += ["--executor", "inline"]
         return command(self.folder, *arguments, "--storage", self.storage, *options)
 
-    def run(self, *options: str) -> dict[str, Any]:
-        """Run to the end; the report."""
-        process = self.start("--json", *options)
+    def run(self, *options: str, report: bool = False) -> dict[str, Any]:
+        """Run to the end; what it tells as JSON. With ``report`` it also writes its page."""
+        process = self.start("--json", *options, report=report)
         out, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
-        report: dict[str, Any] = json.loads(out)
-        return report
+        told: dict[str, Any] = json.loads(out)
+        return told
 
     def run_until(self, trials: int, *options: str) -> subprocess.Popen[str]:
         """Start, and return once so many trials are written."""

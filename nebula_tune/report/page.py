@@ -1,0 +1,175 @@
+"""A study's report: one page that opens from disk, with its figures, its sounds, and no need of a network."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nebula_tune.errors import SettingsError, UserInputError
+from nebula_tune.files import write_atomically
+from nebula_tune.nebula import Nebula
+from nebula_tune.page import one_file
+from nebula_tune.report import charts, clouds, densities
+from nebula_tune.report.view import View
+from nebula_tune.study.indices import Purpose, first_index
+from nebula_tune.study.ledger import Ledger
+
+TEMPLATES = Path(__file__).resolve().parent / "templates"
+MOST_CHANGED = 12  # parameters shown at once; the others open on a click
+MOST_SKIPPED = 200  # files listed
+KNOWN = ("mmd", "mmd_unbiased", "ci95", "n", "m", "p_value", "parts", "shares", "value")  # columns of their own
+CONTENTS = {
+    "target": "the target itself",
+    "start": "the nebula the search began at",
+    "drum": "the hand-made drum nebula",
+    "tuned": "the tuned nebula",
+    "constellation": "the constellation on the tuned nebula",
+    "against": "the second real corpus",
+    "floor": "the target's held-in part: as near as can be",
+}
+
+
+def report_path(nebula: Path) -> Path:
+    """Where the report of an exported nebula goes: beside it."""
+    return nebula.with_name(f"{nebula.stem}.report.html")
+
+
+def write_report(ledger: Ledger, name: str, out: Path | None = None) -> Path:
+    """Write a study's report; by default beside its nebula, or where that would be for a study not yet finished.
+
+    Raises StudyError for an unknown study, StorageError where the page cannot be written.
+    """
+    view = View.of(ledger, name)
+    path = out or report_path(Path(view.result.get("nebula") or f"nebulae/{name}.json"))
+    if path.suffix != ".html":
+        raise SettingsError(f"--out {path}: a file that ends in .html")
+    write_atomically(path, page(view))
+    return path
+
+
+def page(view: View) -> bytes:
+    """The report as HTML."""
+    try:
+        shown_map, no_map = clouds.the_map(view), ""
+    except UserInputError as error:
+        shown_map, no_map = None, str(error)
+    players = clouds.players(view)
+    reach = view.result.get("reach")
+    heard = clouds.of_target(view, [name for one in reach["clusters"] for name in one["examples"]]) if reach else {}
+    changes = densities.changes(view.plan.synth.panel, view.plan.start, view.tuned)
+    sounds = {
+        "map": [{key: cloud[key] for key in ("name", "labels", "places", "audio")} for cloud in shown_map.clouds]
+        if shown_map
+        else [],
+        "players": {group: [player.mp3 for player in own] for group, own in players.items()}
+        | {"reach": [player.mp3 for player in heard.values()]},
+    }
+    rows = view.result.get("heldout") or {}
+    spread = view.result.get("spread") or {}
+    return one_file(
+        TEMPLATES,
+        "report",
+        view=view,
+        summary=_summary(view),
+        contents=CONTENTS,
+        rows=rows,
+        parts=_parts(rows),
+        extras=_extras(rows or spread),
+        spread=spread,
+        shares=list(rows["tuned"].get("shares", {})) if rows else [],
+        first=first_index(Purpose.SCORE_CARD, view.plan.seed),
+        bars=charts.bars(rows, "mmd_unbiased") if rows else charts.bars(spread, "value") if spread else None,
+        convergence=charts.convergence(view.trials),
+        map=shown_map,
+        no_map=no_map,
+        players=players,
+        changes=changes[:MOST_CHANGED],
+        others=changes[MOST_CHANGED:],
+        bins=densities,
+        reach=reach,
+        reach_players=heard,
+        reach_order={name: k for k, name in enumerate(heard)},
+        provenance=_provenance(view),
+        skipped=(view.target or {}).get("skipped", [])[:MOST_SKIPPED],
+        settings=json.dumps(view.plan.resolved()["study"], indent=1),
+        nebula=_download(view.tuned),
+        sounds=sounds,
+    )
+
+
+def _summary(view: View) -> str:
+    """The result in a sentence or two."""
+    rows, state = view.result.get("heldout"), view.status["state"]
+    if rows:
+        tuned, start = rows["tuned"]["mmd_unbiased"], rows["start"]["mmd_unbiased"]
+        gap = view.result.get("gap_closed")
+        text = (
+            f"{rows['tuned']['n']:,} fresh sounds of the tuned nebula are {tuned:.1f} from sounds of the target that "
+            f"no trial saw; those of the nebula it began at, {start:.1f}."
+        )
+        return text + (f" Gap closed: {gap:.3f} of the way from start to floor." if gap is not None else "")
+    if spread := view.result.get("spread"):
+        return (
+            f"The mean distance of two sounds is {spread['tuned']['value']:.1f} in the tuned nebula, "
+            f"{spread['start']['value']:.1f} in the one it began at."
+        )
+    done, total, best = (view.status[key] for key in ("complete", "total", "best"))
+    so_far = "no trial is scored yet" if best is None else f"the best so far is {best:.1f}, on the trials' own sounds"
+    return f"This study is {state}: {done} of {total} trials; {so_far}. There is no score card before its end."
+
+
+def _parts(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The embeddings of which each row has figures of its own."""
+    first: Mapping[str, Any] = next(iter(rows.values()), {})
+    return list(first.get("parts") or {})
+
+
+def _extras(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Further figures that rows have: plain numbers under names of their own."""
+    keys = dict.fromkeys(key for row in rows.values() for key, value in row.items() if isinstance(value, int | float))
+    return [key for key in keys if key not in KNOWN]
+
+
+def _provenance(view: View) -> list[tuple[str, str]]:
+    settings, target = view.plan.settings, view.target
+    lines = [("study", view.name), ("state", view.status["state"])]
+    if target:
+        lines += [
+            (
+                "target",
+                target["source"] + ("" if view.source else " (no longer there: this page has none of its sounds)"),
+            ),
+            ("its content (SHA-256)", target["content"]),
+            (
+                "usable sounds",
+                f"{target['usable']}, of which {target['held_out']} are held out, by {target['grouped_by']}",
+            ),
+        ]
+    counts = view.result.get("trials") or _count(trial.sampler for trial in view.trials if trial.score)
+    lines += [
+        ("embedding", settings.heard_as),
+        ("distance", settings.distance),
+        ("trials", ", ".join(f"{count} {phase}" for phase, count in counts.items()) or "none yet"),
+        ("sounds a trial", str(settings.sounds)),
+        ("seed", str(view.plan.seed)),
+        ("synth", view.plan.synth_name),
+    ]
+    if "seconds" in view.result:
+        lines.append(("time", f"{view.result['seconds']:.0f} seconds"))
+    versions = view.origin.get("versions", {})
+    return [*lines, ("versions", ", ".join(f"{what} {version}" for what, version in versions.items()))]
+
+
+def _count(names: Sequence[str] | Any) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for name in names:
+        counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def _download(nebula: Nebula | None) -> str:
+    """The nebula's file as a data address."""
+    return "data:application/json;base64," + base64.b64encode(nebula.to_json().encode()).decode() if nebula else ""

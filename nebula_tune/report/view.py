@@ -1,0 +1,93 @@
+"""A study as its ledger has it, finished or not: what a report shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nebula_tune.constellation import Constellation
+from nebula_tune.embedding.embedded import Source
+from nebula_tune.errors import NebulaError
+from nebula_tune.files import shipped
+from nebula_tune.nebula import Nebula
+from nebula_tune.study.ledger import Ledger, Stored
+from nebula_tune.study.plan import Plan
+from nebula_tune.study.status import exported_nebula, study_status
+
+
+@dataclass(frozen=True)
+class View:
+    """One study. ``result`` is its report (INTERFACE: `run --json`) once it is finished, else empty.
+
+    ``nebulae`` are start, drum (of the voice), tuned (of an unfinished study the best so far, if any) and, if one was
+    fitted and its file is there, the constellation.
+    """
+
+    name: str
+    status: Mapping[str, Any]
+    plan: Plan
+    trials: tuple[Stored, ...]
+    result: Mapping[str, Any]
+    origin: Mapping[str, Any]
+    target: Mapping[str, Any] | None
+    nebulae: Mapping[str, Nebula | Constellation]
+
+    @classmethod
+    def of(cls, ledger: Ledger, name: str) -> View:
+        """Read a study. Raises StudyError where there is none of that name."""
+        row = ledger.record(name)
+        plan = Plan.read(json.loads(row["settings"]))
+        trials = tuple(ledger.trials(name))
+        found = ledger.result(name)
+        result = found[0] if found else {}
+        nebulae: dict[str, Nebula | Constellation] = {"start": plan.start}
+        if plan.synth_name == "voice":
+            nebulae["drum"] = Nebula.load(shipped("nebulae") / "drum.json")
+        if (tuned := _tuned(ledger, name, trials, finished=bool(found))) is not None:
+            nebulae["tuned"] = tuned
+        if (constellation := _constellation(result)) is not None:
+            nebulae["constellation"] = constellation
+        origin = json.loads(row["origin"])
+        status = study_status(ledger, name)
+        return cls(name, status, plan, trials, result, origin, ledger.target(name), nebulae)
+
+    @property
+    def tuned(self) -> Nebula | None:
+        """The tuned nebula, if there is one yet."""
+        tuned = self.nebulae.get("tuned")
+        return tuned if isinstance(tuned, Nebula) else None
+
+    @property
+    def source(self) -> Source | None:
+        """The target, where it is still there."""
+        if self.target is None:
+            return None
+        try:
+            source = Source.parse(self.target["source"])
+        except NebulaError:
+            return None
+        return None if source.folder is not None and not source.folder.is_dir() else source
+
+
+def _tuned(ledger: Ledger, name: str, trials: tuple[Stored, ...], finished: bool) -> Nebula | None:
+    if finished:
+        return exported_nebula(ledger, name, None)
+    decided = [trial for trial in trials if trial.score is not None and not trial.relaxed]
+    if not decided:
+        return None
+    best = min(decided, key=lambda trial: trial.score.value if trial.score else 0.0)
+    return exported_nebula(ledger, name, best.number)
+
+
+def _constellation(result: Mapping[str, Any]) -> Constellation | None:
+    if "constellation" not in (result.get("heldout") or {}):
+        return None
+    nebula = Path(result["nebula"])
+    path = nebula.with_name(f"{nebula.stem}.constellation.json")
+    try:
+        return Constellation.load(path)
+    except NebulaError:
+        return None

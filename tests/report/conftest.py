@@ -1,0 +1,31 @@
+"""A finished study with its report, made by the command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nebula_tune.study.ledger import Ledger
+from tests.study.tiny import TinyStudy, make_target
+
+
+class Reported(TinyStudy):
+    """A tiny study that writes its page."""
+
+    @property
+    def page(self) -> Path:
+        return self.folder / "nebulae" / "tiny.report.html"
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.storage, create=False)
+
+
+@pytest.fixture(scope="session")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Reported:
+    folder = tmp_path_factory.mktemp("reported")
+    study = Reported(folder, make_target(folder / "bells & <whistles>", 30))
+    told = study.run(report=True)
+    assert told["page"] == "nebulae/tiny.report.html"
+    return study

@@ -1,0 +1,181 @@
+"""The report's page, without a browser."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nebula_tune.errors import NebulaTuneError
+from nebula_tune.nebula import Nebula
+from nebula_tune.report import clouds
+from nebula_tune.report.page import page, write_report
+from nebula_tune.report.view import View
+from nebula_tune.study.ledger import Ledger
+from tests.report.conftest import Reported
+from tests.study.tiny import TinyStudy, make_target
+
+
+@pytest.fixture(autouse=True)
+def fewer_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages of these tests: an eighth of the map's marks."""
+    monkeypatch.setattr(clouds, "DOTS", 96)
+
+
+class Reader(HTMLParser):
+    """Addresses a page would load, ids, and text outside scripts and styles."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.ids: list[str] = []
+        self.text = ""
+        self._inside = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self._inside = tag
+        for name, value in attributes:
+            if name in ("src", "href", "action", "srcset"):
+                self.addresses.append(value or "")
+            if name == "id":
+                self.ids.append(value or "")
+
+    def handle_data(self, data: str) -> None:
+        if self._inside not in ("script", "style"):
+            self.text += data
+
+
+def sounds(text: str) -> Any:
+    return json.loads(re.search(r'<script type="application/json" id="sounds">(.*?)</script>', text, re.S)[1])
+
+
+@pytest.fixture(scope="module")
+def text(reported: Reported) -> str:
+    return reported.page.read_text()
+
+
+def test_a_finished_run_writes_its_page_and_it_loads_nothing(reported: Reported, text: str) -> None:
+    assert reported.page.stat().st_size < 8e6
+    reader = Reader(text)
+    assert all(address.startswith(("data:", "#")) for address in reader.addresses)
+    assert len(set(reader.ids)) == len(reader.ids)
+    for address in reader.addresses:
+        if address.startswith("#"):
+            assert address[1:] in reader.ids
+    assert "default-src &#39;none&#39;" in text and "<whistles>" not in text  # names are escaped
+
+
+def test_it_has_all_sections(text: str) -> None:
+    reader = Reader(text)
+    for section in ("card", "listen", "map-of-sounds", "search", "parameters", "use", "provenance"):
+        assert section in reader.ids
+    for words in ("Gap closed: ", "1,024 fresh sounds", "floor", "witness (12)", "held out", "seed", "torchsynth"):
+        assert words in reader.text, words
+    assert reader.text.count("before") >= 78
+    assert "What the voice cannot reach" not in reader.text
+
+
+def test_figures_are_those_of_the_run(reported: Reported, text: str) -> None:
+    ledger = reported.ledger
+    result = ledger.result("tiny")
+    assert result is not None
+    cells = re.findall(r"<td>(-?[\d.]+)</td>", text)
+    for row in result[0]["heldout"].values():
+        assert f"{row['mmd_unbiased']:.1f}" in cells and f"{row['mmd']:.1f}" in cells
+
+
+def test_its_nebula_is_the_exported_one(reported: Reported, text: str) -> None:
+    address = next(a for a in Reader(text).addresses if a.startswith("data:application/json"))
+    assert base64.b64decode(address.partition(",")[2]) == reported.nebula.read_bytes()
+
+
+def test_map_and_players_have_sounds_of_each(text: str) -> None:
+    found = sounds(text)
+    assert [cloud["name"] for cloud in found["map"]] == ["target", "start", "drum", "tuned"]
+    for cloud in found["map"]:
+        assert len(cloud["places"]) == len(cloud["labels"]) == len(cloud["audio"]) >= 24
+        assert all(0 <= number <= 1 for place in cloud["places"] for number in place)
+    assert {group: len(own) for group, own in found["players"].items() if group != "reach"} == dict.fromkeys(
+        ("target", "start", "drum", "tuned"), 16
+    )
+
+
+def test_without_its_target_a_page_is_made_and_says_so(reported: Reported, tmp_path: Path) -> None:
+    moved = reported.target.with_name("elsewhere")
+    reported.target.rename(moved)
+    try:
+        out = write_report(reported.ledger, "tiny", tmp_path / "out.html")
+    finally:
+        moved.rename(reported.target)
+    text = out.read_text()
+    assert "no longer" in Reader(text).text
+    assert [cloud["name"] for cloud in sounds(text)["map"]] == ["start", "drum", "tuned"]
+
+
+def test_a_study_that_is_not_finished_has_a_page(reported: Reported, tmp_path: Path) -> None:
+    study = TinyStudy(tmp_path, reported.target)
+    process = study.run_until(8)
+    process.terminate()
+    process.communicate(timeout=120)
+    view = View.of(Ledger(study.storage, create=False), "tiny")
+    text = page(view).decode()
+    assert "There is no score card before its end" in Reader(text).text
+    assert "card" not in Reader(text).ids and "search" in Reader(text).ids
+    assert view.tuned is not None and "the best nebula so far" in text
+
+
+def test_diversity_shows_the_spread(tmp_path: Path) -> None:
+    study = TinyStudy(tmp_path, make_target(tmp_path / "unused", 1))
+    arguments = ["--objective", "diversity", "--trials", "4", "--synth", "fm"]
+    study.run(*arguments)
+    text = page(View.of(Ledger(study.storage, create=False), "tiny")).decode()
+    assert "Mean distance of two" in text and [c["name"] for c in sounds(text)["map"]] == ["start", "tuned"]
+
+
+def test_what_the_voice_cannot_reach_is_shown_where_it_was_diagnosed(reported: Reported) -> None:
+    view = View.of(reported.ledger, "tiny")
+    reach = {
+        "pool": 6144, "unreached": 0.25, "median_ratio": 0.8,
+        "clusters": [{"cluster": 3, "size": 9, "unreached": 7, "median_ratio": 2.345, "examples": ["03.wav", "x"]}],
+        "sounds": [],
+    }  # fmt: skip
+    object.__setattr__(view, "result", {**view.result, "reach": reach})
+    text = page(view).decode()
+    assert "6,144" in text and "25 %" in text and "2.35" in text and "Play 03.wav" in text and "<span>x</span>" in text
+    assert len(sounds(text)["players"]["reach"]) == 1
+
+
+def test_an_embedding_that_is_not_here_leaves_out_the_map_alone(
+    reported: Reported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nebula_tune.errors import EmbeddingError
+
+    def missing(view: View) -> Any:
+        raise EmbeddingError("no weights here")
+
+    monkeypatch.setattr(clouds, "embeddings", missing)
+    text = page(View.of(reported.ledger, "tiny")).decode()
+    assert "There is no map: no weights here" in text and "listen" in Reader(text).ids
+
+
+@pytest.mark.parametrize(
+    ("name", "out", "words"), [("nope", "x.html", "no study 'nope'"), ("tiny", "x.txt", "ends in")]
+)
+def test_what_cannot_be_is_refused(reported: Reported, tmp_path: Path, name: str, out: str, words: str) -> None:
+    with pytest.raises(NebulaTuneError, match=words):
+        write_report(reported.ledger, name, tmp_path / out)
+
+
+def test_a_page_that_cannot_be_made_fails_no_run(tmp_path: Path) -> None:
+    study = TinyStudy(tmp_path, make_target(tmp_path / "sounds", 20))
+    (tmp_path / "nebulae" / "tiny.report.html").mkdir(parents=True)
+    process = study.start("--trials", "3", report=True)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0 and "no report could be made" in err
+    assert len(Nebula.load(study.nebula).curves) == 78
