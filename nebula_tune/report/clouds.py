@@ -24,7 +24,7 @@ from nebula_tune.study.indices import Purpose, first_index
 from nebula_tune.study.target import embed_corpus
 from nebula_tune.synth import Synth
 
-DOTS, FEWEST_DOTS = 720, 24  # in all; of a cloud where the embedding is slow
+DOTS, FEWEST_DOTS = 640, 24  # in all; of a cloud where the embedding is slow
 EMBEDDING_SECONDS, TIMED = 8.0, 3  # what embedding may take, and how often it is timed
 MAP_RATE, MAP_SECONDS, MAP_COMPRESSION = 22050, 1.0, 0.85  # some 4 kB a sound
 PLAYED = 16  # of each, in full
@@ -127,7 +127,7 @@ def players(view: View) -> dict[str, list[Player]]:
 
 def of_target(view: View, names: Sequence[str]) -> Mapping[str, Player]:
     """Those of the target's files that can still be read, to listen to."""
-    if view.source is None or view.source.folder is None:
+    if not names or view.source is None or view.source.folder is None:
         return {}
     found, sounds = audio_of(view.source, list(dict.fromkeys(names)), view.plan.synth, RATE, SECONDS)
     return {player.name: player for player in to_players(found, sounds)}

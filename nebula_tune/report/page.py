@@ -20,6 +20,7 @@ from nebula_tune.study.ledger import Ledger
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 MOST_CHANGED = 12  # parameters shown at once; the others open on a click
 MOST_SKIPPED = 200  # files listed
+MOST_CLUSTERS, MOST_EXAMPLES = 6, 3  # out of reach: how many clusters' farthest sounds play, and how many of each
 KNOWN = ("mmd", "mmd_unbiased", "ci95", "n", "m", "p_value", "parts", "shares", "value")  # columns of their own
 CONTENTS = {
     "target": "the target itself",
@@ -58,7 +59,8 @@ def page(view: View) -> bytes:
         shown_map, no_map = None, str(error)
     players = clouds.players(view)
     reach = view.result.get("reach")
-    heard = clouds.of_target(view, [name for one in reach["clusters"] for name in one["examples"]]) if reach else {}
+    unreached = [one for one in reach["clusters"] if one["unreached"]][:MOST_CLUSTERS] if reach else []
+    heard = clouds.of_target(view, [name for one in unreached for name in one["examples"][:MOST_EXAMPLES]])
     changes = densities.changes(view.plan.synth.panel, view.plan.start, view.tuned)
     sounds = {
         "map": [{key: cloud[key] for key in ("name", "labels", "places", "audio")} for cloud in shown_map.clouds]
@@ -110,6 +112,8 @@ def _summary(view: View) -> str:
             f"{rows['tuned']['n']:,} fresh sounds of the tuned nebula are {tuned:.1f} from sounds of the target that "
             f"no trial saw; those of the nebula it began at, {start:.1f}."
         )
+        if not view.result.get("improves", True):
+            text += " That is no improvement."
         return text + (f" Gap closed: {gap:.3f} of the way from start to floor." if gap is not None else "")
     if spread := view.result.get("spread"):
         return (
