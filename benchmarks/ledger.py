@@ -1,34 +1,40 @@
-"""What keeping a trial costs beside Optuna's own way, and how well simulated workers are kept busy.
+"""What keeping a trial costs beside Optuna's own way, what its page costs, and how busy simulated workers are.
 
-python -m benchmarks.ledger [--trials 1000] [--peer-trials 20] [--skip-cluster]
+python -m benchmarks.ledger [--trials 1000] [--peer-trials 20] [--skip-ledger] [--skip-cluster]
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import tempfile
-import threading
 import time
 import warnings
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import optuna
 
+from nebula_tune.corpus.prepare import Prepare
 from nebula_tune.nebula import Nebula
-from nebula_tune.scoring import Chunk
+from nebula_tune.scoring import CHUNK, Chunk, Request, ScorerSpec
 from nebula_tune.study.coordinator import Coordinator
 from nebula_tune.study.executor import Executor, Task
 from nebula_tune.study.ledger import Ledger, TrialWriter
+from nebula_tune.study.page import PageStorage
 from nebula_tune.study.plan import Plan
+from nebula_tune.study.ray_executor import RayExecutor
 from nebula_tune.study.settings import StudySettings
 from nebula_tune.synth import architecture
 from nebula_tune.trial import Point, Score
 
 SLEEP = 0.2  # seconds of a simulated chunk
+REDUCTION = 0.01  # and of the reduction of a trial's chunks, as it takes with logmel
+SOUNDS = 256
 D = 156
 
 
@@ -42,7 +48,7 @@ def plan(search: list[dict[str, Any]], sounds: int = 32) -> Plan:
 
 def score(seed: int) -> Score:
     random = np.random.default_rng(seed)
-    gradients = random.normal(size=(3, 78))
+    gradients = np.abs(random.normal(size=(3, 78)))
     return Score(float(random.normal()), 1.0, {"silent": 0.0}, *gradients, deviation=1.0, advantages=np.zeros(0))
 
 
@@ -77,31 +83,53 @@ def peers(url: str, trials: int) -> list[float]:
     return seconds
 
 
+def chunk() -> Chunk:
+    """What a worker answers for a chunk, as large as with logmel."""
+    random = np.random.default_rng(0)
+    vectors, scores = random.normal(size=(CHUNK, 480)), random.normal(size=(CHUNK, 78))
+    return Chunk(vectors.astype(np.float32), np.zeros(CHUNK), scores, scores, np.zeros((CHUNK, 3)))
+
+
+class Sleeper:
+    """A scorer that sleeps."""
+
+    def run(self, request: Request, number: int | None, _: Any) -> Chunk | Score:
+        time.sleep(REDUCTION if number is None else SLEEP)
+        return score(request.first_index) if number is None else chunk()
+
+
+@dataclass(frozen=True)
+class SleepingSpec(ScorerSpec):
+    """Builds a scorer that sleeps, on workers of some threads each."""
+
+    threads: int = 1
+
+    def build(self) -> Any:
+        return Sleeper()
+
+    def concurrency(self, cores: int) -> int:
+        return self.threads
+
+
+def sleeping(threads: int) -> SleepingSpec:
+    return SleepingSpec("voice", [{"name": "logmel"}], Prepare.ONSET, None, "cpu", threads=threads)
+
+
 class Sleepers(Executor):
-    """Workers that sleep; chunks of 32 sounds, as on a CPU."""
+    """Threads of this process that sleep."""
 
     def __init__(self, workers: int) -> None:
-        super().__init__(workers, 32)
+        super().__init__(workers, CHUNK)
         self._pool = ThreadPoolExecutor(workers)
         self._workers = workers
-        self.busy = 0.0
-        self._lock = threading.Lock()
+        self._scorer = Sleeper()
 
     @property
     def workers(self) -> int:
         return self._workers
 
     def _launch(self, task: Task) -> Hashable:
-        if task.chunk is None:
-            return self._pool.submit(score, task.job.request.first_index)
-        return self._pool.submit(self._sleep)
-
-    def _sleep(self) -> Chunk:
-        time.sleep(SLEEP)
-        with self._lock:
-            self.busy += SLEEP
-        nothing = np.zeros((32, 1))
-        return Chunk(nothing.astype(np.float32), np.zeros(32), nothing, nothing, nothing)
+        return self._pool.submit(self._scorer.run, task.job.request, task.chunk, task.job.chunks)
 
     def _poll(self, seconds: float) -> list[tuple[Hashable, Any]]:
         futures: list[Future[Any]] = list(self._running)
@@ -123,16 +151,18 @@ class Free:
     def ended_early(self, *_: Any) -> None: ...
 
 
-def efficiency(url: str, name: str, search: list[dict[str, Any]], sounds: int, workers: int) -> float:
-    """Seconds that workers worked over seconds they were there."""
-    chosen = plan(search, sounds)
+def efficiency(url: str, name: str, search: list[dict[str, Any]], executor: Executor, workers: int) -> float:
+    """Seconds that workers worked on chunks over seconds they were there."""
+    chosen = plan(search, SOUNDS)
     ledger = Ledger(url)
     ledger.begin(name, chosen.resolved(), {})
-    with Sleepers(workers) as executor:
+    with executor:
         coordinator = Coordinator(chosen, ledger, name, executor, Free(), Free())  # type: ignore[arg-type]
         began = time.perf_counter()
         coordinator.run()
-        return executor.busy / (workers * (time.perf_counter() - began))
+        seconds = time.perf_counter() - began
+    chunks = chosen.settings.trials * SOUNDS / CHUNK
+    return chunks * SLEEP / (workers * seconds)
 
 
 def overhead(storages: dict[str, str], trials: int, peer_trials: int) -> None:
@@ -143,28 +173,53 @@ def overhead(storages: dict[str, str], trials: int, peer_trials: int) -> None:
         print(f"| {name} | {1e3 * a:.2f} ms ({trials} trials) | {1e3 * b:.0f} ms ({peer_trials}) | {b / a:.0f} |")
 
 
+def pages(url: str) -> None:
+    """A study's page in the dashboard: what Optuna's makes of the database, and what it makes of ours."""
+    from optuna_dashboard import wsgi
+
+    ledger = Ledger(url)
+    number = ledger.study_row("bench")
+    print("\na study's page, CPU seconds of the server\n")
+    print("| storage | first | again | later | bytes |\n| --- | --- | --- | --- | --- |")
+    for name, storage in {"Optuna's": ledger.storage, "PageStorage": PageStorage(ledger)}.items():
+        app: Any = wsgi(storage)
+        seconds = []
+        for pause in (0, 0, 11):  # the dashboard itself remembers trials for ten seconds
+            time.sleep(pause)
+            asked = {"REQUEST_METHOD": "GET", "PATH_INFO": f"/api/studies/{number}", "wsgi.input": io.BytesIO()}
+            began = time.process_time()
+            size = sum(map(len, app(asked | {"wsgi.errors": io.StringIO()}, lambda *_: None)))
+            seconds.append(f"{time.process_time() - began:.2f}")
+        print(f"| {name} | {' | '.join(seconds)} | {size} |", flush=True)
+
+
+def searches(trials: int) -> dict[str, list[dict[str, Any]]]:
+    """One phase each, of about so many trials."""
+
+    def witness(each: int) -> list[dict[str, Any]]:
+        count = max(2 * each, trials // each * each)
+        return [{"sampler": "witness", "trials": count, "trials_a_step": each, "patience": None}]
+
+    return {
+        "grid": [{"sampler": "grid", "trials": trials}],
+        "cmaes, population 24": [{"sampler": "cmaes", "trials": max(24, trials // 24 * 24), "population": 24}],
+        "witness, 1 trial a step": witness(1),
+        "witness, 4 trials a step": witness(4),
+    }
+
+
 def clusters(url: str) -> None:
-    print(f"\nefficiency of workers that sleep {SLEEP} s a chunk of 32 sounds\n")
-    counts = (1, 4, 16, 64)
-    print(f"| phase | {' | '.join(f'{count} workers' for count in counts)} |\n| --- |{' --- |' * len(counts)}")
-    kinds: dict[str, tuple[Callable[[int], list[dict[str, Any]]], int]] = {
-        "grid, 256 sounds": (lambda n: [{"sampler": "grid", "trials": n}], 256),
-        "cmaes, population 48, 256 sounds": (
-            lambda n: [{"sampler": "cmaes", "trials": max(48, n // 48 * 48), "population": 48}], 256),
-        "witness, 1 trial a step, 256 sounds": (lambda n: [{"sampler": "witness", "trials": min(n, 24)}], 256),
-        "witness, 8 trials a step, 256 sounds": (
-            lambda n: [{"sampler": "witness", "trials": max(16, n // 8 * 8), "trials_a_step": 8}], 256),
-        "witness, 32 trials a step, 256 sounds": (
-            lambda n: [{"sampler": "witness", "trials": max(64, n // 32 * 32), "trials_a_step": 32}], 256),
-    }  # fmt: skip
-    for label, (search, sounds) in kinds.items():
+    print(f"\nefficiency of workers that sleep {SLEEP} s a chunk of {CHUNK} sounds, trials of {SOUNDS}\n")
+    counts = {1: 4, 4: 16, 16: 48, 64: 96}  # workers: trials
+    print(f"| phase | {' | '.join(f'{count} workers' for count in counts)} | 16 on Ray |")
+    print(f"| --- |{' --- |' * (len(counts) + 1)}")
+    for label in searches(1):
         row = []
-        for count in counts:
-            trials = {1: 4, 4: 16, 16: 96, 64: 192}[count]
-            if count == 1 and ("cmaes" in label or "32 trials" in label):
-                row.append("-")  # nothing to learn, minutes to wait
-                continue
-            row.append(f"{efficiency(url, f'{label} {count}', search(trials), sounds, count):.2f}")
+        for count, trials in counts.items():
+            busy = efficiency(url, f"{label} {count}", searches(trials)[label], Sleepers(count), count)
+            row.append(f"{busy:.2f}")
+        executor = RayExecutor(sleeping(threads=4), workers=4)
+        row.append(f"{efficiency(url, f'{label} ray', searches(counts[16])[label], executor, 16):.2f}")
         print(f"| {label} | {' | '.join(row)} |", flush=True)
 
 
@@ -172,6 +227,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--peer-trials", type=int, default=20)
+    parser.add_argument("--skip-ledger", action="store_true")
     parser.add_argument("--skip-cluster", action="store_true")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -182,7 +238,10 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             sqlite = f"sqlite:///{folder}/bench.db"
             postgres = server.url().replace("postgresql:", "postgresql+psycopg:")
-            overhead({"SQLite": sqlite, "PostgreSQL (here, fsync off)": postgres}, options.trials, options.peer_trials)
+            if not options.skip_ledger:
+                storages = {"SQLite": sqlite, "PostgreSQL (here, fsync off)": postgres}
+                overhead(storages, options.trials, options.peer_trials)
+                pages(sqlite)
             if not options.skip_cluster:
                 clusters(f"sqlite:///{folder}/cluster.db")
     finally:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from nebula_tune.corpus.prepare import Prepare, prepare
 from nebula_tune.distance import L1, Distance, make_distance
-from nebula_tune.embedding import Embedding, make_embedding
+from nebula_tune.embedding import Embedding, embedding_class, make_embedding
 from nebula_tune.files import write_atomically
 from nebula_tune.guards import SHARES, penalties
 from nebula_tune.nebula import Nebula
@@ -29,8 +29,7 @@ from nebula_tune.synth import Synth, architecture
 from nebula_tune.synth.parameters import SMALLEST_RADIUS
 from nebula_tune.trial import Floats, Point, Score
 
-CHUNK = 32  # sounds of a chunk on a CPU
-GPU_CHUNK = 256
+CHUNK = 16  # sounds of a chunk on a CPU: 16 workers have something to do in a trial of 256 (benchmarks/ledger.md)
 
 
 @dataclass(frozen=True)
@@ -117,8 +116,10 @@ class ScorerSpec:
 
     @property
     def chunk(self) -> int:
-        """Sounds of a chunk: fixed for a kind of device, so that nothing else can change a sum."""
-        return CHUNK if self.device == "cpu" else GPU_CHUNK
+        """Sounds of a chunk: fixed for a kind of device and the embeddings, so that nothing else can change a sum."""
+        if self.device == "cpu":
+            return CHUNK
+        return min(embedding_class(named["name"]).gpu_chunk for named in self.embeddings)
 
     def concurrency(self, cores: int) -> int:
         """Chunks a worker runs at a time: one a core; a GPU takes one after the other."""

@@ -15,7 +15,7 @@ from nebula_tune.corpus.prepare import Prepare, prepare
 from nebula_tune.distance import L1, Distance, Euclidean, Gaussian, Joint, Part, l1_mmd, mean_within, mmd
 from nebula_tune.guards import SHARES
 from nebula_tune.nebula import Nebula
-from nebula_tune.scoring import Ear, Request, Scorer, Target, witness
+from nebula_tune.scoring import Ear, Request, Scorer, ScorerSpec, Target, witness
 from nebula_tune.trial import Point, Score
 from tests.distance import direct
 from tests.toys import ToyEar, ToySynth
@@ -44,7 +44,7 @@ def scorer(
     ears: Sequence[ToyEar] = (EAR,),
 ) -> Scorer:
     both = [Ear(ToySynth(Nebula(), 32, ear.sample_rate, style.render_seconds(ear.seconds)), ear) for ear in ears]
-    return Scorer(both, style, target, distance=distance, guards=guards)
+    return Scorer(both, style, target, chunk=32, distance=distance, guards=guards)
 
 
 @pytest.fixture(scope="module")
@@ -269,3 +269,14 @@ def test_the_gradient_is_exactly_unbiased_under_every_distance_with_guards(kind:
         advantage, _ = witness(to_y[k], within[np.ix_(k, k)].sum(axis=1), cost * guilt[k])
         found += p[k].prod() * np.mean(advantage * scores[k])
     assert found == pytest.approx((value(1e-5) - value(-1e-5)) / 2e-5, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("device", "names", "sounds"),
+    [("cpu", ["logmel"], 16), ("cuda", ["logmel"], 256), ("cuda", ["logmel", "openl3-music-mel256-512"], 16)],
+)
+def test_a_chunk_is_of_a_size_that_only_device_and_embeddings_decide(
+    device: str, names: list[str], sounds: int
+) -> None:
+    spec = ScorerSpec("voice", [{"name": name} for name in names], Prepare.ONSET, None, device)
+    assert spec.chunk == sounds

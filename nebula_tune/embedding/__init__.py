@@ -26,12 +26,18 @@ EMBEDDINGS = {
 }
 
 
-def make_embedding(name: str, **options: Any) -> Embedding:
-    """The embedding of that name. Raises EmbeddingError for an unknown name or option."""
+def embedding_class(name: str) -> type[Embedding]:
+    """The class behind a name. Raises EmbeddingError for an unknown one."""
     if name not in EMBEDDINGS:
         raise EmbeddingError(f"no embedding {name!r}; known: {', '.join(EMBEDDINGS)}")
     module, _, attribute = EMBEDDINGS[name].partition(":")
-    factory = getattr(import_module(module), attribute)
+    found: type[Embedding] = getattr(import_module(module), attribute)
+    return found
+
+
+def make_embedding(name: str, **options: Any) -> Embedding:
+    """The embedding of that name. Raises EmbeddingError for an unknown name or option."""
+    factory: Any = embedding_class(name)
     try:
         embedding: Embedding = factory(**OPENL3.get(name, {}), **options)
     except TypeError as error:
@@ -39,4 +45,4 @@ def make_embedding(name: str, **options: Any) -> Embedding:
     return embedding
 
 
-__all__ = ["EMBEDDINGS", "Embedding", "make_embedding"]
+__all__ = ["EMBEDDINGS", "Embedding", "embedding_class", "make_embedding"]

@@ -17,6 +17,7 @@ class Embedding(ABC):
     """
 
     name: ClassVar[str]
+    gpu_chunk: ClassVar[int] = 256  # sounds a GPU takes at a time; fewer where fewer fill it, so that many GPUs share
     sample_rate: int
     seconds: float
 

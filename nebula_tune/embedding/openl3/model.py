@@ -57,6 +57,7 @@ class OpenL3(Embedding):
 
     name: str  # type: ignore[misc]  # one class, twelve names
     sample_rate = SAMPLE_RATE
+    gpu_chunk = 16  # 576 windows at most: half a second of an H100, and a trial is something to do for 16 of them
 
     def __init__(
         self,
