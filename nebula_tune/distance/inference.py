@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 
 PERMUTATIONS = 999
 Z95 = 1.959963984540054
-ROWS = 512  # rows of the distance matrix at a time
+ROWS = 128  # rows of the distance matrix at a time
 TIE = 1e-6  # share of the mean distance within which two estimates count as equal
 
 
@@ -80,10 +80,13 @@ def group_sums(vectors: NDArray[np.float32], labels: NDArray[np.intp], distance:
     owner = torch.from_numpy(labels)
     count = int(labels.max()) + 1
     sums = torch.zeros(count, count, dtype=torch.float64)
-    for start in range(0, len(data), ROWS):
-        rows = distance.pairwise(data[start : start + ROWS], data).double()
-        by_column = torch.zeros(len(rows), count, dtype=torch.float64).index_add_(1, owner, rows)
-        sums.index_add_(0, owner[start : start + ROWS], by_column)
+    for start in range(0, len(data), ROWS):  # the matrix is symmetric: each block's columns begin where its rows do
+        rows = distance.pairwise(data[start : start + ROWS], data[start:]).double()
+        empty = torch.zeros(len(rows), count, dtype=torch.float64)
+        own, rest = owner[start : start + ROWS], owner[start + ROWS :]
+        sums.index_add_(0, own, empty.index_add(1, own, rows[:, : len(rows)]))
+        across = empty.index_add(1, rest, rows[:, len(rows) :])
+        sums.index_add_(0, own, across).index_add_(1, own, across.T)
     sums.fill_diagonal_(0)
     return sums.numpy()
 

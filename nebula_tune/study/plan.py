@@ -225,4 +225,6 @@ def named_embeddings(text: str) -> tuple[EmbeddingSettings, ...]:
             raise SettingsError(f"--embedding {text!r}: a weight is a number above 0, as in logmel=1,mss=0.5") from None
     if len({one.name for one in found}) < len(found):
         raise SettingsError(f"--embedding {text!r}: each embedding once")
+    if len(found) == 1 and found[0].weight != 1:
+        raise SettingsError(f"--embedding {text!r}: a weight goes with several, as in logmel=1,mss=0.5")
     return tuple(found)

@@ -84,7 +84,7 @@ def test_embeddings_may_be_several_with_weights(tmp_path: Path) -> None:
     assert load(tmp_path, GOOD).heard_as == "logmel"
 
 
-@pytest.mark.parametrize("text", ["logmel=0", "logmel=x", "logmel=nan", "logmel,logmel=2"])
+@pytest.mark.parametrize("text", ["logmel=2", "logmel=0", "logmel=x", "logmel=nan", "logmel,logmel=2"])
 def test_embeddings_that_no_option_can_mean_are_refused(text: str) -> None:
     with pytest.raises(SettingsError, match="--embedding"):
         named_embeddings(text)
