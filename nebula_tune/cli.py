@@ -123,6 +123,16 @@ def run(
     ] = None,
     artifacts: Artifacts = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Make no page of the finished study.")] = False,
+    constellation: Annotated[
+        bool | None,
+        typer.Option(
+            help="Also fit a constellation on the tuned nebula: parameters that go together. [default: the study's]"
+        ),
+    ] = None,
+    classes: Annotated[
+        bool,
+        typer.Option("--classes", help="The target's sub-folders name classes; a constellation's atoms carry them."),
+    ] = False,
     as_json: Json = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List every skipped file.")] = False,
 ) -> None:
@@ -138,7 +148,8 @@ def run(
     options = Options(
         target, study, objective, embedding, weights, trials, sounds, tuple(tune or ()), tuple(freeze or ()), start,
         name, storage, workers, executor, ray_address, gpu_share, task_timeout, seed, out, force, time_limit,
-        group_by, against, synth, target_sounds, log, artifacts, no_report, distance,
+        group_by, against, synth, target_sounds, log, artifacts, no_report, distance, constellation,
+        classes,
     )  # fmt: skip
     with RunConsole(quiet=as_json, verbose=verbose) as console:
         result = Run(options, console).go()

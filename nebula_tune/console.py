@@ -59,6 +59,7 @@ class RunConsole:
         self._bar = _progress(self._console, "{task.fields[best]}", "{task.fields[rate]}")
         self._task: Any = None
         self._loading: Any = None
+        self._rendering: Any = None
         self._last_line = time.monotonic()
 
     def __enter__(self) -> RunConsole:
@@ -79,6 +80,15 @@ class RunConsole:
         if self._loading is None:
             self._loading = self._bar.add_task("target", total=total, best="", rate="")
         self._bar.update(self._loading, completed=done, visible=done < total)
+
+    def rendering(self, done: int, total: int) -> None:
+        """A constellation's sounds are being rendered."""
+        if self._rendering is None:
+            if self._task is not None:
+                self._bar.update(self._task, visible=False)
+            self._rendering = self._bar.add_task("constellation", total=total, best="", rate="")
+            self.note("fitting a constellation on the tuned nebula")
+        self._bar.update(self._rendering, completed=done, total=total, visible=done < total)
 
     def skipped(self, files: Sequence[Mapping[str, str]]) -> None:
         """Files of the target that are not used: the first few, or all of them."""
@@ -127,7 +137,11 @@ class RunConsole:
         if not report.get("improves", True):
             fresh = "held-out sounds" if report["heldout"] else "fresh sounds"
             self._out.print(f"no improvement on {fresh}: the tuned nebula does no better than the start")
+        if other := report.get("other"):
+            self._other(other)
         self._out.print(f"nebula: {report['nebula']}", markup=False, soft_wrap=True)
+        if made := report.get("constellation"):
+            self._constellation(made)
         if "page" in report:
             self._out.print(f"report: {report['page']}", markup=False, soft_wrap=True)
 
@@ -142,6 +156,28 @@ class RunConsole:
         self._shares({name: row["shares"] for name, row in rows.items() if "shares" in row})
         if report["gap_closed"] is not None:
             self._out.print(f"gap closed: {report['gap_closed']:.3f} of the way from start to floor")
+
+    def _other(self, other: Mapping[str, Any]) -> None:
+        """What an embedding says that nothing was tuned on."""
+        self._distances(f"the same under {other['embedding']}, which nothing was tuned on", other["heldout"])
+        told = other["told_apart"]
+        shares = ", ".join(f"{name} {value:.2f}" for name, value in told.items() if not name.startswith("real"))
+        self._out.print(
+            f"told from {told['real_sounds']} real sounds ({told['real']}) by a linear classifier, 0.5 = it cannot: "
+            + shares,
+            soft_wrap=True,
+        )
+
+    def _constellation(self, made: Mapping[str, Any]) -> None:
+        self._out.print(f"constellation: {made['file']}", markup=False, soft_wrap=True)
+        new = made["novelty"]
+        self._out.print(
+            f"  {made['atoms']} atoms, as varied as {made['effective_atoms']:.0f} equal ones; spread "
+            f"{made['spread']:g}; {made['rounds']} rounds; shrunk by {made['shrinkage']:.0%} towards the nebula\n"
+            f"  nearest fitted sound: {_figure(new['to_target'])} from its sounds, {_figure(new['among_real'])} from "
+            f"held-out ones; {new['copies']:.1%} nearer than all but 5 % of those",
+            soft_wrap=True,
+        )
 
     def _distances(self, title: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
         table = Table(title=title, title_justify="left")

@@ -23,6 +23,16 @@ def shipped(kind: str) -> Path:
     return packaged if packaged.is_dir() else PACKAGE.parent / kind
 
 
+def provenance_path(nebula: Path) -> Path:
+    """Where a nebula's provenance is: beside its file."""
+    return nebula.with_name(f"{nebula.stem}.provenance.json")
+
+
+def constellation_path(nebula: Path) -> Path:
+    """Where the constellation fitted on a nebula is: beside its file."""
+    return nebula.with_name(f"{nebula.stem}.constellation.json")
+
+
 def write_atomically(path: str | Path, content: bytes | Callable[[BinaryIO], None]) -> None:
     """Write a file under a temporary name, fsync it, and rename it into place.
 

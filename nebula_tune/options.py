@@ -47,6 +47,8 @@ class Options:
     artifacts: str | None = None
     no_report: bool = False
     distance: str | None = None
+    constellation: bool | None = None
+    classes: bool = False
 
 
 def check(options: Options) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -18,15 +17,19 @@ from nebula_tune.distance import Distance
 from nebula_tune.embedding import make_embedding
 from nebula_tune.embedding.embedded import Source
 from nebula_tune.errors import NebulaTuneError, SettingsError, StopRequested, StudyError
+from nebula_tune.evaluate.novelty import novelty
+from nebula_tune.evaluate.other_ear import other_ear
 from nebula_tune.evaluate.reach import reach
 from nebula_tune.evaluate.scorecard import SOUNDS as SCORE_CARD_SOUNDS
-from nebula_tune.evaluate.scorecard import fresh_sounds, gap_closed, score_card, spread_card
-from nebula_tune.files import shipped, write_atomically
+from nebula_tune.evaluate.scorecard import gap_closed, requests_for, score_card, spread_card
+from nebula_tune.files import constellation_path, provenance_path, shipped, write_atomically
 from nebula_tune.nebula import Nebula
 from nebula_tune.options import Options, check, study_name
 from nebula_tune.report.page import report_path, write_report
+from nebula_tune.reporter import Reporter, Silent
 from nebula_tune.scoring import Request, ScorerSpec
-from nebula_tune.study.coordinator import Coordinator, Observer
+from nebula_tune.study.constellation import Fitted, Fitter, most_sounds
+from nebula_tune.study.coordinator import Coordinator
 from nebula_tune.study.database import shown
 from nebula_tune.study.executor import Executor
 from nebula_tune.study.executors import Where
@@ -36,7 +39,9 @@ from nebula_tune.study.journal import default_log, journal
 from nebula_tune.study.lease import Lease
 from nebula_tune.study.ledger import Ledger
 from nebula_tune.study.plan import Plan, brought_up_to_date, choose_study, differences, override
+from nebula_tune.study.pool import Progress, Renderer
 from nebula_tune.study.schema import public_target
+from nebula_tune.study.status import trial_counts
 from nebula_tune.study.target import SplitTarget, embed_corpus
 from nebula_tune.study.yardstick import REFERENCE_SOUNDS, Yardstick
 from nebula_tune.synth import architecture
@@ -44,19 +49,6 @@ from nebula_tune.trial import Point
 
 FEW_SOUNDS = 64
 log = logging.getLogger(__name__)
-
-
-class Reporter(Observer, Protocol):
-    """Told of all a run does."""
-
-    def note(self, text: str) -> None:
-        """A line the user should read."""
-
-    def loading(self, done: int, total: int) -> None:
-        """So many of the target's sounds are embedded."""
-
-    def skipped(self, files: Sequence[Mapping[str, str]]) -> None:
-        """Files of the target (name, reason) that are not used."""
 
 
 @dataclass(frozen=True)
@@ -77,28 +69,6 @@ class Result:
         """Share of the way from start to floor, on held-out sounds."""
         share: float | None = self.report["gap_closed"]
         return share
-
-
-class Silent:
-    """A reporter that tells nothing."""
-
-    def note(self, text: str) -> None:
-        """Nothing."""
-
-    def loading(self, done: int, total: int) -> None:
-        """Nothing."""
-
-    def skipped(self, files: Sequence[Mapping[str, str]]) -> None:
-        """Nothing."""
-
-    def phase(self, name: str, done: int, total: int) -> None:
-        """Nothing."""
-
-    def scored(self, done: int, best: float | None) -> None:
-        """Nothing."""
-
-    def ended_early(self, name: str, trials: int, total: int) -> None:
-        """Nothing."""
 
 
 def tune(target: str | Path | None = None, reporter: Reporter | None = None, **options: Any) -> Result:
@@ -134,6 +104,8 @@ class Run:
             options.trials,
             options.sounds,
             options.distance,
+            options.constellation,
+            options.classes,
         )
         if settings.objective == "match" and options.target is None:
             raise SettingsError("say what to sound like with --target (a folder, a nebula, or white-noise)")
@@ -157,14 +129,14 @@ class Run:
     def go(self) -> Result:
         """Do it, or go on with it, or tell its result again."""
         ledger = Ledger(self.options.storage)
-        self._refuse_other_settings(ledger)
+        more = self._refuse_other_settings(ledger)
         target = self._load_target()
         origin = {"target": target.described if target else None, "versions": _versions(self.device)}
         stored = ledger.record(self.name) if ledger.has(self.name) else None
         if stored:
             _refuse_differences(self.name, "target", ledger.target(self.name), origin["target"])
         self._refuse_foreign_file(stored["identity"] if stored else None)
-        if stored and stored["state"] == "finished" and (known := ledger.result(self.name)):
+        if stored and not more and stored["state"] == "finished" and (known := ledger.result(self.name)):
             self.reporter.note(f"study {self.name} is finished; this is its result again")
             report, entries = known
             return self._with_report(Result(Nebula.from_entries(entries), report))
@@ -176,7 +148,7 @@ class Run:
             self.reporter.note("this study began under other versions or another device; the last bits may differ")
         path = Path(self.options.log) if self.options.log else default_log(ledger.url)
         with journal(path, self.name, self.reporter.note), Lease(ledger, self.name, self.reporter.note) as lease:
-            ledger.update(self.name, state="running", last_error="")
+            ledger.update(self.name, state="running", last_error="", settings=json.dumps(self.plan.resolved()))
             log.info("run begins", extra={"fields": {"versions": origin["versions"], "where": asdict(self.where)}})
             try:
                 result = self._work(ledger, lease, stored, target, origin)
@@ -219,7 +191,7 @@ class Run:
         deadline = began + 60 * self.options.time_limit if self.options.time_limit is not None else None
         artifacts = Path(self.options.artifacts) if self.options.artifacts else default_artifacts(ledger.url)
         gallery = Gallery(ledger, self.name, self.plan, self.source, artifacts)
-        yardstick = Yardstick.read(origin["yardstick"])
+        yardstick, settings = Yardstick.read(origin["yardstick"]), self.plan.settings
         with self.where.make(self._scorer_spec(target, yardstick), self.reporter.note) as executor, gallery:
             try:
                 self._foretell(executor, ledger)
@@ -228,7 +200,16 @@ class Run:
                     self.plan, ledger, self.name, executor, lease, self.reporter, deadline, gallery, leash_cost
                 )
                 point = coordinator.run()
-                judged = self._judge(executor, point, target, yardstick.distance)
+                fitted = None
+                if target is not None and settings.constellation is not None:
+                    progress = Progress(most_sounds(settings.constellation), self.reporter.rendering)
+                    renderer = Renderer(
+                        executor, self.plan, self.embeddings, point, self.device, progress, coordinator.check_stop
+                    )
+                    fitted = Fitter(renderer, yardstick.distance, settings.constellation, self.plan, point).target(
+                        target
+                    )
+                judged = self._judge(executor, point, target, yardstick.distance, fitted)
                 report: dict[str, Any] = {
                     "ended_early": coordinator.early,
                     "divergence_from_start": coordinator.leash.divergence(point),
@@ -245,11 +226,11 @@ class Run:
             "nebula": str(self.out),
             "embedding": self.plan.settings.heard_as,
             "distance": self.plan.settings.distance,
-            "trials": _trial_counts(ledger, self.name),
+            "trials": trial_counts(ledger, self.name),
             "seconds": round(seconds, 1),
             "target": public_target(origin["target"]),
         }
-        self._export(nebula, report, stored["identity"], origin)
+        self._export(nebula, fitted, report, stored["identity"], origin)
         ledger.finish(self.name, report, nebula.entries())
         log.info("run finished", extra={"fields": {"seconds": report["seconds"], "trials": report["trials"]}})
         return Result(nebula, report)
@@ -260,6 +241,8 @@ class Run:
         target = SplitTarget.load(self.source, self.plan, self.embeddings, self.reporter.loading)
         if target.described["skipped"]:
             self.reporter.skipped(target.described["skipped"])
+        if self.plan.settings.constellation is not None and self.plan.settings.constellation.classes:
+            self.reporter.note(target.told_classes)
         usable = target.described["usable"]
         if usable < FEW_SOUNDS:
             self.reporter.note(
@@ -309,46 +292,72 @@ class Run:
         return seconds / sounds
 
     def _judge(
-        self, executor: Executor, tuned: Point, target: SplitTarget | None, distance: Distance
+        self, executor: Executor, tuned: Point, target: SplitTarget | None, distance: Distance, fitted: Fitted | None
     ) -> dict[str, Any]:
         """Score card of start, hand-made and tuned nebula: on the held-out part, or (diversity) of their own spread."""
         nebulae = {"start": self.space.start}
         if self.plan.synth_name == "voice":
             nebulae["drum"] = self.plan.point(Nebula.load(shipped("nebulae") / "drum.json"))
         nebulae["tuned"] = tuned
-        fresh = fresh_sounds(executor, nebulae, self.plan.seed)
-        if target is None:
+        requests = requests_for(nebulae, self.plan.seed)
+        if fitted is not None:
+            raw = Renderer.draws(self.plan, fitted.constellation, requests["tuned"])
+            requests["constellation"] = replace(requests["tuned"], raw=raw)
+        fresh = {name: executor.fresh(request) for name, request in requests.items()}
+        if target is None or self.source is None:
             spread = spread_card(fresh, distance)
             improves = spread["tuned"]["value"] > spread["start"]["value"]
             return {"heldout": None, "gap_closed": None, "spread": spread, "improves": improves}
-        others = {}
-        if self.options.against:
-            against = Source.parse(self.options.against)
-            others["against"] = embed_corpus(against, self.plan, self.embeddings, Purpose.VALIDATION).vectors
+        against = Source.parse(self.options.against) if self.options.against else None
+        second = embed_corpus(against, self.plan, self.embeddings, Purpose.VALIDATION) if against else None
+        others = {"against": second.vectors} if second else {}
         rows = score_card(fresh, target.held_in, target.held_out, distance, others)
         improves = rows["tuned"]["mmd_unbiased"] < rows["start"]["mmd_unbiased"]
-        pool = np.concatenate([vectors for vectors, _ in fresh.values()])
-        near = reach(target.embedded.vectors, target.embedded.names, target.groups.tolist(), pool, distance)
-        return {"heldout": rows, "gap_closed": gap_closed(rows), "improves": improves, "reach": near}
+        pool = [vectors for vectors, _ in fresh.values()] if fitted is None else [fitted.pool]
+        embedded = target.embedded
+        near = reach(embedded.vectors, embedded.names, target.groups.tolist(), np.concatenate(pool), distance)
+        report: dict[str, Any] = {"heldout": rows, "gap_closed": gap_closed(rows), "improves": improves, "reach": near}
+        if self.plan.settings.other_embedding is not None:
+            ear = self.plan.settings.other_embedding
+            report["other"] = other_ear(requests, self.plan, ear, self.device, self.source, against)
+        if fitted is not None:
+            heard = fresh["constellation"][0]
+            new = novelty(heard, fitted.atoms, target.held_in[0], target.held_out[0], distance)
+            report["constellation"] = {"file": str(constellation_path(self.out)), **fitted.told, "novelty": new}
+        return report
 
-    def _export(self, nebula: Nebula, report: dict[str, Any], identity: str, origin: dict[str, Any]) -> None:
+    def _export(
+        self, nebula: Nebula, fitted: Fitted | None, report: dict[str, Any], identity: str, origin: dict[str, Any]
+    ) -> None:
         """Write provenance, then nebula: killed in between, the study finds no file of unknown origin in its way."""
         provenance = {"identity": identity, **report, "settings": self.plan.resolved(), "origin": origin}
         text = json.dumps(provenance, indent=1) + "\n"
-        write_atomically(_provenance_path(self.out), text.encode())
+        write_atomically(provenance_path(self.out), text.encode())
         nebula.save(self.out)
+        if fitted is not None:
+            replace(fitted.constellation, provenance=provenance).save(constellation_path(self.out))
 
-    def _refuse_other_settings(self, ledger: Ledger) -> None:
-        if ledger.has(self.name):
-            stored = json.loads(ledger.record(self.name)["settings"])
-            _refuse_differences(self.name, "settings", brought_up_to_date(stored), self.plan.resolved())
+    def _refuse_other_settings(self, ledger: Ledger) -> bool:
+        """Refuse other settings than the study has; whether it now also fits or judges what it did not.
+
+        That changes no trial, so it is done on what there is.
+        """
+        if not ledger.has(self.name):
+            return False
+        stored = brought_up_to_date(json.loads(ledger.record(self.name)["settings"]))
+        now = self.plan.resolved()
+        more = [key for key in ("constellation", "other_embedding") if now["study"][key] and not stored["study"][key]]
+        _refuse_differences(
+            self.name, "settings", stored | {"study": stored["study"] | {key: now["study"][key] for key in more}}, now
+        )
+        return bool(more)
 
     def _refuse_foreign_file(self, identity: str | None) -> None:
         """Never replace a file that is not this study's."""
         if not self.out.exists() or self.options.force:
             return
         try:
-            owner = json.loads(_provenance_path(self.out).read_text())["identity"]
+            owner = json.loads(provenance_path(self.out).read_text())["identity"]
         except (OSError, ValueError, KeyError, TypeError):
             owner = None
         if owner is None or owner != identity:
@@ -387,19 +396,6 @@ def _refuse_differences(name: str, what: str, stored: Any, now: Any) -> None:
             f"study {name} exists with other {what} ({'; '.join(changed[:6])}); "
             "give another --name, or the settings it has"
         )
-
-
-def _trial_counts(ledger: Ledger, name: str) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for trial in ledger.trials(name):
-        if trial.score is not None:
-            counts[trial.sampler] = counts.get(trial.sampler, 0) + 1
-    again = len(ledger.reevaluated(name))
-    return counts | ({"re-evaluate": again} if again else {})
-
-
-def _provenance_path(nebula: Path) -> Path:
-    return nebula.with_name(f"{nebula.stem}.provenance.json")
 
 
 def _duration(seconds: float) -> str:

@@ -34,11 +34,23 @@ CHUNK = 16  # sounds of a chunk on a CPU: 16 workers have something to do in a t
 
 @dataclass(frozen=True)
 class Request:
-    """A trial to score: sounds ``first_index`` .. ``first_index + sounds - 1`` of a point."""
+    """A trial to score: sounds ``first_index`` .. ``first_index + sounds - 1`` of a point.
+
+    ``raw`` (sounds, parameters) takes the place of the sounds' own raw draws where it is given; such a request is for
+    vectors only.
+    """
 
     point: Point
     first_index: int
     sounds: int
+    raw: NDArray[np.float32] | None = None
+
+    def piece(self, number: int, sounds: int) -> Request:
+        """Sounds ``number * sounds`` .. of this request, at most ``sounds`` of them, as a request of their own."""
+        begin = number * sounds
+        count = min(sounds, self.sounds - begin)
+        raw = None if self.raw is None else self.raw[begin : begin + count]
+        return Request(self.point, self.first_index + begin, count, raw)
 
 
 @dataclass(frozen=True)
@@ -159,16 +171,18 @@ class Scorer:
 
     def chunk(self, request: Request, number: int) -> Chunk:
         """Render, embed and compare chunk ``number`` of a trial; by one thread, whatever else runs."""
-        first = request.first_index + number * self.chunk_sounds
-        sounds = min(self.chunk_sounds, request.sounds - number * self.chunk_sounds)
-        raw, symmetric = self._draw(request.point, first, sounds)
+        request = request.piece(number, self.chunk_sounds)
+        first, sounds = request.first_index, request.sounds
+        raw, symmetric = self._draw(request)
         curves = torch.from_numpy(request.point.curves).to(raw.device)
         human = self.synth.panel.to_human(raw, curves, symmetric)
         audio = {synth: synth.render_human(human, first) for synth in dict.fromkeys(ear.synth for ear in self.ears)}
         vectors = torch.cat([self.vectors(ear.embedding, audio[ear.synth]) for ear in self.ears], dim=1)
+        heard = penalties(type(self.synth), audio[self.synth], human)
+        if request.raw is not None:
+            return Chunk(vectors.cpu().numpy(), np.zeros(0), np.zeros(0), np.zeros(0), heard)
         to_target = self.target.corpus.sums(vectors) if self.target else torch.zeros(sounds, dtype=torch.float64)
         curve_scores, flag_scores = draw_scores(raw, symmetric, request.point)
-        heard = penalties(type(self.synth), audio[self.synth], human)
         return Chunk(vectors.cpu().numpy(), to_target.cpu().numpy(), curve_scores, flag_scores, heard)
 
     def run(self, request: Request, number: int | None, chunks: Sequence[Any]) -> Chunk | Score:
@@ -208,12 +222,14 @@ class Scorer:
             advantages=advantage,
         )
 
-    def _draw(self, point: Point, first_index: int, sounds: int) -> tuple[Tensor, Tensor]:
+    def _draw(self, request: Request) -> tuple[Tensor, Tensor]:
         """Raw parameters and flags, each (sounds, parameters). A flag still open is drawn for each sound anew,
         from the numbers that follow the sound's own in its generator."""
-        probabilities = torch.from_numpy(point.probabilities).to(self.synth.device)
-        if not point.relaxed:
-            return self.synth.draw(first_index, sounds), (probabilities > 0.5).expand(sounds, -1)
+        first_index, sounds = request.first_index, request.sounds
+        probabilities = torch.from_numpy(request.point.probabilities).to(self.synth.device)
+        if not request.point.relaxed or request.raw is not None:
+            own = self.synth.draw(first_index, sounds) if request.raw is None else torch.from_numpy(request.raw)
+            return own.to(self.synth.device), (probabilities > 0.5).expand(sounds, -1)
         raw, coins = self.synth.draw_with_coins(first_index, sounds)
         return raw, coins < probabilities
 

@@ -163,8 +163,8 @@ def test_no_order_of_chunks_changes_a_bit(target: Target, point: Point) -> None:
 
 def test_relaxing_a_flag_leaves_the_draws_as_they_are(target: Target) -> None:
     here = scorer(target)
-    raw, symmetric = here._draw(DECIDED, 3, 500)
-    relaxed_raw, drawn = here._draw(RELAXED, 3, 500)
+    raw, symmetric = here._draw(Request(DECIDED, 3, 500))
+    relaxed_raw, drawn = here._draw(Request(RELAXED, 3, 500))
     assert torch.equal(raw, relaxed_raw)
     assert symmetric.tolist() == [DECIDED.symmetric.tolist()] * 500
     np.testing.assert_allclose(drawn.double().mean(dim=0).numpy(), RELAXED.probabilities, atol=0.06)

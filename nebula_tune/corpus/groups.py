@@ -19,6 +19,8 @@ from nebula_tune.errors import CorpusError
 HELD_OUT_SHARE = 0.2
 HELD_OUT_LEAST = 8  # sounds
 FOLDERS_FOR_AUTO = 30
+VALIDATION_PARTS = 5
+VALIDATION_ENOUGH = 100  # sounds
 
 
 class GroupBy(StrEnum):
@@ -59,3 +61,21 @@ def hold_out(groups: Sequence[str], seed: int) -> NDArray[np.bool_]:
             "give more groups, or use --group-by file"
         )
     return np.array([group in chosen for group in groups])
+
+
+def folds(groups: Sequence[str], seed: int) -> list[NDArray[np.bool_]]:
+    """Parts to validate on, each (sounds,) bool: whole groups, no group in two parts.
+
+    One part of a fifth where that holds enough sounds, else five that cover everything, as far as there are groups.
+    """
+    sizes = Counter(groups)
+    order = sorted(sizes, key=lambda group: hashlib.sha256(f"validation {seed}/{group}".encode()).hexdigest())
+    parts = min(VALIDATION_PARTS, len(order))
+    loads, owner = [0] * parts, {}
+    for group in sorted(order, key=lambda group: -sizes[group]):  # the largest first, to where there is least
+        part = loads.index(min(loads))
+        owner[group] = part
+        loads[part] += sizes[group]
+    number = np.array([owner[group] for group in groups])
+    count = 1 if loads[0] >= VALIDATION_ENOUGH else parts
+    return [number == part for part in range(count)]

@@ -13,7 +13,7 @@ from nebula_tune.distance import Distance, Joint, mmd
 from nebula_tune.distance.inference import Z95
 from nebula_tune.guards import SHARES
 from nebula_tune.scoring import Request
-from nebula_tune.study.executor import Executor, Fresh
+from nebula_tune.study.executor import Fresh
 from nebula_tune.study.indices import Purpose, first_index
 from nebula_tune.trial import Point
 
@@ -23,10 +23,10 @@ Vectors = NDArray[np.float32]
 Grouped = tuple[Vectors, Sequence[str] | None]  # vectors (sounds, D), and each sound's group
 
 
-def fresh_sounds(executor: Executor, nebulae: Mapping[str, Point], seed: int) -> dict[str, Fresh]:
-    """Vectors and penalties of 1024 fresh sounds of each nebula, the same indices for all."""
+def requests_for(nebulae: Mapping[str, Point], seed: int) -> dict[str, Request]:
+    """1024 fresh sounds of each nebula, the same indices for all."""
     first = first_index(Purpose.SCORE_CARD, seed)
-    return {name: executor.fresh(Request(point, first, SOUNDS)) for name, point in nebulae.items()}
+    return {name: Request(point, first, SOUNDS) for name, point in nebulae.items()}
 
 
 def score_card(

@@ -117,7 +117,7 @@ class Coordinator:
             else:
                 first = self.plan.trial_index(phase, candidate.draw)
                 requests[key] = Request(candidate.point, first, self.plan.settings.sounds)
-        self._check_stop(bool(requests))
+        self.check_stop(bool(requests))
         for key, request in requests.items():
             self.executor.submit(key, request)
         self._flush()  # while the workers are busy
@@ -132,7 +132,7 @@ class Coordinator:
             self.observer.scored(1, self.best)
             if len(scores) < len(candidates):
                 self._flush()
-                self._check_stop(True)
+                self.check_stop(True)
         ordered = [scores[phase, generation, index] for index in range(len(candidates))]
         if all(score is None for score in ordered):
             self._refuse()
@@ -164,7 +164,8 @@ class Coordinator:
         row = self.ledger.record(self.name)
         raise ScoringError(f"no trial of a whole generation could be scored; the last error was: {row['last_error']}")
 
-    def _check_stop(self, scoring: bool) -> None:
+    def check_stop(self, scoring: bool = True) -> None:
+        """Raise StudyError where another process has the study, StopRequested past the deadline if ``scoring``."""
         if self.lease.lost:
             raise StudyError(f"study {self.name} was taken over by another process; this one stops")
         if scoring and self.deadline is not None and time.monotonic() > self.deadline:
@@ -212,4 +213,4 @@ class Coordinator:
             self.ledger.write_reevaluation(self.name, c, r, outcome)
             known[c, r] = outcome.value
             self.observer.scored(1, self.best)
-            self._check_stop(True)
+            self.check_stop(True)

@@ -19,6 +19,7 @@ from nebula_tune.search import CmaEs, Grid, Reuse, Sampler, Space, Witness
 from nebula_tune.study.indices import Purpose, first_index
 from nebula_tune.study.settings import (
     CmaEsSettings,
+    ConstellationSettings,
     EmbeddingSettings,
     GridSettings,
     StudySettings,
@@ -183,6 +184,8 @@ def override(
     trials: int | None,
     sounds: int | None,
     distance: str | None = None,
+    constellation: bool | None = None,
+    classes: bool = False,
 ) -> StudySettings:
     """A study with command-line options over it. Raises SettingsError for values it cannot take."""
     if objective is not None and objective not in ("match", "diversity"):
@@ -210,6 +213,13 @@ def override(
         changes["distance"] = distance
     if sounds is not None:
         changes["sounds"] = sounds
+    if constellation is False and classes:
+        raise SettingsError("--classes are a constellation's; leave out --no-constellation")
+    if constellation is False:
+        changes["constellation"] = None
+    elif constellation or classes:
+        asked = settings.constellation or ConstellationSettings()
+        changes["constellation"] = asked.model_copy(update={"classes": asked.classes or classes})
     settings = settings.model_copy(update=changes)
     return settings.with_trials(trials) if trials is not None else settings
 

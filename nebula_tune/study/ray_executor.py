@@ -77,8 +77,10 @@ class RayExecutor(Executor):
 
     def _launch(self, task: Task) -> Hashable:
         worker = min(self._pool.up, key=lambda w: len(w.tasks))
-        chunks = task.job.chunks if task.chunk is None else []
-        reference = worker.actor.run.remote(task.job.request, task.chunk, chunks)
+        if task.chunk is None:
+            reference = worker.actor.run.remote(task.job.request, None, task.job.chunks)
+        else:  # only what the chunk needs travels
+            reference = worker.actor.run.remote(task.job.request.piece(task.chunk, self.chunk_sounds), 0, [])
         worker.tasks.add(reference)
         self._owner[reference] = worker, time.monotonic()
         handle: Hashable = reference

@@ -85,6 +85,26 @@ class ReevaluateSettings(_Strict):
     halving: bool = False
 
 
+class ConstellationSettings(_Strict):
+    """A constellation fitted on the tuned nebula.
+
+    ``pool`` sounds a round, at most ``rounds`` of them; ``validation`` fresh sounds for each of ``spreads``;
+    ``shrinkages`` are the shares of the nebula's own sounds that are mixed into the target, of which the best is taken.
+    With ``classes`` the target's sub-folders name classes, each is fitted by itself, and atoms carry their class.
+    """
+
+    pool: Annotated[int, Field(ge=64, le=2**18)] = 6144
+    rounds: Annotated[int, Field(ge=1, le=4)] = 2
+    validation: Annotated[int, Field(ge=128, le=2**16)] = 4096
+    spreads: Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(min_length=1)] = (
+        0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5,
+    )  # fmt: skip
+    shrinkages: Annotated[tuple[Annotated[float, Field(ge=0, lt=1)], ...], Field(min_length=1)] = (
+        0.0, 0.1, 0.2, 0.3, 0.4,
+    )  # fmt: skip
+    classes: bool = False
+
+
 class EmbeddingSettings(_Strict):
     """An embedding by name, with its own options; its weight among several."""
 
@@ -150,6 +170,8 @@ class StudySettings(_Strict):
     space: SpaceSettings = SpaceSettings()
     search: Annotated[tuple[SamplerSettings, ...], Field(min_length=1)]
     reevaluate: ReevaluateSettings = ReevaluateSettings()
+    constellation: ConstellationSettings | None = None
+    other_embedding: NamedEmbedding | None = None
 
     @model_validator(mode="after")
     def _one_or_several_embeddings(self) -> StudySettings:

@@ -81,3 +81,13 @@ def exported_nebula(ledger: Ledger, name: str, trial: int | None) -> Nebula:
                     symmetric[knob] = value
             return Nebula(curves, symmetric)
     raise StudyError(f"study {name} has no trial {trial}")
+
+
+def trial_counts(ledger: Ledger, name: str) -> dict[str, int]:
+    """How many trials of each sampler are scored, and re-evaluations."""
+    counts: dict[str, int] = {}
+    for trial in ledger.trials(name):
+        if trial.score is not None:
+            counts[trial.sampler] = counts.get(trial.sampler, 0) + 1
+    again = len(ledger.reevaluated(name))
+    return counts | ({"re-evaluate": again} if again else {})

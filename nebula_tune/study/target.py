@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,7 @@ from nebula_tune.study.indices import Purpose, first_index
 from nebula_tune.study.plan import Plan
 from nebula_tune.study.yardstick import Yardstick
 
+CLASS_LEAST = 8  # held-in sounds of a class
 Part = tuple[NDArray[np.float32], list[str]]  # vectors (sounds, D), and each sound's group
 
 
@@ -52,6 +54,34 @@ class SplitTarget:
     def held_out(self) -> Part:
         """What only the score card sees."""
         return self.embedded.vectors[self.held], self.groups[self.held].tolist()
+
+    @cached_property
+    def classes(self) -> NDArray[np.str_]:
+        """Each sound's class: the target's sub-folder it lies in. Raises CorpusError where those name no classes."""
+        if self.source.folder is None:
+            raise CorpusError(f"--classes: {self.source.text} has no sub-folders to name classes")
+        if self.grouped_by is GroupBy.FOLDER:
+            raise CorpusError(
+                f"--classes: the folders of {self.source.text} are held out together, so they name kits or packs, not "
+                "classes; with sub-folders like kick/ and snare/, add --group-by file"
+            )
+        names = np.array([folder.split("/")[0] for folder in self.embedded.folders])
+        if "" in names or "." in names:
+            raise CorpusError(f"--classes: some sounds of {self.source.text} lie in no sub-folder that names a class")
+        fitted = Counter(names[~self.held].tolist())
+        few = sorted(name for name in set(names.tolist()) if fitted[name] < CLASS_LEAST)
+        if len(fitted) < 2 or few:
+            raise CorpusError(
+                f"--classes: {self.source.text} needs two classes at least, of {CLASS_LEAST} sounds each that are not "
+                f"held out; too few in: {', '.join(few) or 'one class only'}. If its folders name kits, leave it out"
+            )
+        return names
+
+    @property
+    def told_classes(self) -> str:
+        """A line on the classes found. Raises CorpusError as :attr:`classes`."""
+        named = ", ".join(f"{name} ({count})" for name, count in sorted(Counter(self.classes.tolist()).items()))
+        return f"classes, from the names of the target's sub-folders: {named}"
 
     @cached_property
     def described(self) -> dict[str, Any]:
