@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,8 +15,7 @@ from numpy.typing import NDArray
 
 from nebula_tune.corpus.folder import Unusable, find_audio, read_audio
 from nebula_tune.embedding import Embedding, make_embedding
-from nebula_tune.embedding.catalogue import seconds_a_sound
-from nebula_tune.embedding.embedded import Source
+from nebula_tune.embedding.embedded import Source, one_thread
 from nebula_tune.errors import UserInputError
 from nebula_tune.listening.sounds import Sound, encode, ready, synthetic
 from nebula_tune.report.spectrogram import spectrogram
@@ -24,8 +24,9 @@ from nebula_tune.study.indices import Purpose, first_index
 from nebula_tune.study.target import embed_corpus
 from nebula_tune.synth import Synth
 
-DOTS, FEWEST_DOTS = 640, 24  # in all; of a cloud where the embedding is slow
-EMBEDDING_SECONDS, TIMED = 8.0, 3  # what embedding may take, and how often it is timed
+DOTS, FEWEST_DOTS = 640, 24  # in all; of a cloud, or another embedding is taken
+EMBEDDING_SECONDS = 8.0  # what embedding may take
+QUICK = "logmel"  # the embedding in place of one that would take longer
 MAP_RATE, MAP_SECONDS, MAP_COMPRESSION = 22050, 1.0, 0.85  # some 4 kB a sound
 PLAYED = 16  # of each, in full
 RATE, SECONDS, COMPRESSION = 44100, 2.0, 0.8  # some 25 kB a sound
@@ -72,9 +73,11 @@ def embeddings(view: View) -> list[Embedding]:
 def the_map(view: View) -> Map:
     """The map of a study's sounds. Raises UserInputError where they cannot be embedded here."""
     shown = sources(view)
-    heard = embeddings(view)
-    cost = sum(min(seconds_a_sound(embedding) for _ in range(TIMED)) for embedding in heard)
-    each = min(DOTS // len(shown), max(FEWEST_DOTS, int(EMBEDDING_SECONDS / (len(shown) * cost))))
+    heard, note = embeddings(view), view.plan.settings.heard_as
+    each = _affordable(heard, len(shown))
+    if each < FEWEST_DOTS:
+        heard, note = [make_embedding(QUICK)], f"{QUICK}, as {note} takes long on this machine"
+        each = DOTS // len(shown)
     clouds, vectors = [], []
     for name, source in shown.items():
         purpose = Purpose.TARGET if name == "target" else Purpose.SCORE_CARD
@@ -88,7 +91,25 @@ def the_map(view: View) -> Map:
     for cloud in clouds:
         own, places = np.split(places, [len(cloud["labels"])])
         cloud["places"] = own.round(4).tolist()
-    return Map(clouds, shares, f"up to {each} sounds of each, {view.plan.settings.heard_as}")
+    return Map(clouds, shares, f"up to {each} sounds of each; {note}")
+
+
+def _affordable(heard: Sequence[Embedding], clouds: int) -> int:
+    """Sounds a cloud that can be embedded in EMBEDDING_SECONDS, of what DOTS leaves to each.
+
+    By this process's own time, so that what else runs on the machine does not decide how a page looks.
+    """
+    import torch
+
+    seconds = 0.0
+    with one_thread():
+        for embedding in heard:
+            embedding.embed_batch(torch.zeros(1, embedding.samples))  # the first is slower
+            noise = torch.rand(1, embedding.samples, generator=torch.Generator().manual_seed(0)) - 0.5
+            began = time.process_time()
+            embedding.embed_batch(noise)
+            seconds += time.process_time() - began
+    return min(DOTS // clouds, int(EMBEDDING_SECONDS / (clouds * max(seconds, 1e-6))))
 
 
 def principal(vectors: Vectors) -> tuple[NDArray[np.float64], tuple[float, float]]:

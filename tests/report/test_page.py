@@ -148,7 +148,7 @@ def test_what_the_voice_cannot_reach_is_shown_where_it_was_diagnosed(reported: R
     object.__setattr__(view, "result", {**view.result, "reach": reach})
     text = page(view).decode()
     assert len(sounds(text)["players"]["reach"]) == 1
-    assert "6,144" in text and "25 %" in text and "2.35" in text and "Play 03.wav" in text and "<span>x</span>" in text
+    assert "6,144" in text and "25 %" in text and "2.35" in text and "Play 03.wav" in text and ">x</div>" in text
     object.__setattr__(view, "result", {key: value for key, value in view.result.items() if key != "reach"})
     assert "cannot reach" not in page(view).decode()
 
