@@ -1,6 +1,6 @@
 """Make examples/sounds: twelve sounds in a row of the start, the hand-made drum and a tuned nebula, the same draws.
 
-    python benchmarks/examples.py nebulae/drums.json
+python benchmarks/examples.py nebulae/drums.json
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 import typer
 
 from nebula_tune.cli import app
@@ -44,8 +45,35 @@ def test_every_shipped_study_is_documented() -> None:
 
 
 def test_files_the_readme_names_exist() -> None:
-    for name in re.findall(r"`(docs/[a-z-]+\.md)`", (ROOT / "README.md").read_text()):
+    readme = (ROOT / "README.md").read_text()
+    for name in re.findall(r"`((?:docs|benchmarks)/[a-z_-]+\.[a-z]+)`", readme):
         assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("page", ["README.md", *(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/*.md"))])
+def test_links_of_pages_lead_somewhere(page: str) -> None:
+    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / page).read_text()):
+        if "://" not in link:
+            assert ((ROOT / page).parent / link).exists(), link
+
+
+def test_every_page_of_the_docs_is_linked_from_the_readme() -> None:
+    linked = set(re.findall(r"docs/[a-z-]+\.md", (ROOT / "README.md").read_text()))
+    assert linked >= {path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/*.md")}
+
+
+def test_every_option_of_the_other_commands_is_documented_and_no_other() -> None:
+    page = (ROOT / "docs/commands.md").read_text()
+    names = set(typer.main.get_command(app).commands) - {"run", "listen"}  # type: ignore[attr-defined]
+    sections = dict(re.findall(r"^## ([a-z]+)\n(.*?)(?=^## |\Z)", page, re.M | re.S))
+    assert set(sections) == names
+    for name, section in sections.items():
+        assert set(re.findall(r"^\| `(--[a-z-]+)`", section, re.M)) == options(name) - {"--help"}, name
+
+
+def test_pictures_and_sounds_stay_small() -> None:
+    assert (ROOT / "docs/report.png").stat().st_size < 400_000
+    assert sum(path.stat().st_size for path in (ROOT / "examples/sounds").iterdir()) < 1_000_000
 
 
 def test_every_option_of_listen_is_documented_and_no_other() -> None:
