@@ -48,4 +48,6 @@ def _local_workers(gpu_share: float) -> int:
     """One a GPU of this machine, or a share of one; else one."""
     import torch
 
-    return max(1, int(torch.cuda.device_count() / gpu_share + 1e-9))
+    from nebula_tune.study.ray_pool import shares
+
+    return max(1, torch.cuda.device_count() * shares(gpu_share))

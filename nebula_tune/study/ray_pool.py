@@ -176,7 +176,7 @@ class Pool:
         """How many workers the cluster has room for."""
         if self.spec.device == "cpu":
             return sum(int(node["Resources"].get("CPU", 0)) // self._cpus for node in self._nodes())
-        return sum(int(node["Resources"].get("GPU", 0) / self._gpu_share + 1e-9) for node in self._nodes())
+        return sum(int(node["Resources"].get("GPU", 0)) * shares(self._gpu_share) for node in self._nodes())
 
     def _nodes(self) -> list[dict[str, Any]]:
         return [node for node in self._ray.nodes() if node["Alive"]]
@@ -242,6 +242,11 @@ def _versions() -> str:
     names = ("nebula-tune", "torch", "numpy", "numba")
     listed = [f"torch {torch.__version__}" if name == "torch" else f"{name} {version(name)}" for name in names]
     return ", ".join([*listed, f"python {platform.python_version()} on {platform.machine()}"])
+
+
+def shares(gpu_share: float) -> int:
+    """How many workers with that share of a GPU fit on one: no worker has parts of two."""
+    return int(1 / gpu_share + 1e-9)
 
 
 def last_line(error: BaseException) -> str:

@@ -145,3 +145,22 @@ def test_a_mixed_cluster_warns_once() -> None:
         pool._compare(pool.workers[-1])
     pool._compare(pool.workers[-1])
     assert len(notes) == 1 and "mixed cluster" in notes[0] and "AVX512" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("device", "share", "wanted"), [("cuda", 1.0, 5), ("cuda", 0.5, 10), ("cuda", 0.3, 15), ("cpu", 1.0, 5)]
+)
+def test_a_worker_a_gpu_or_a_share_of_one_and_every_few_cores_where_there_is_none(
+    device: str, share: float, wanted: int
+) -> None:
+    from nebula_tune.corpus.prepare import Prepare
+    from nebula_tune.scoring import ScorerSpec
+    from nebula_tune.study.ray_pool import Pool
+
+    pool = Pool.__new__(Pool)
+    pool.spec, pool._gpu_share = ScorerSpec("voice", [{"name": "logmel"}], Prepare.ONSET, None, device), share
+    pool._joined, pool._wanted, pool._cpus = True, None, 4
+    resources = [{"CPU": 16.0, "GPU": 4.0}, {"CPU": 6.0, "GPU": 1.0}]
+    nodes = [{"Alive": True, "Resources": r} for r in resources] + [{"Alive": False, "Resources": resources[0]}]
+    pool._ray = type("Ray", (), {"nodes": lambda: nodes})
+    assert pool._room() == wanted

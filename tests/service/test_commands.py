@@ -144,9 +144,9 @@ def test_a_run_as_a_ray_job(machine: Machine, target: Path, undisturbed: TinyStu
     written = written.replace("http://HEAD:8265", f"http://127.0.0.1:{server}").replace("/data/sounds", str(target))
     written = written.replace("drums", "tiny").replace("/data/tiny.json", str(study.nebula))
     address = ["--address", f"http://127.0.0.1:{server}"]
-    wait_for(lambda: machine.succeeds(["ray", "job", "list", *address]), 120)
-    submitted = machine.run([*shlex.split(written), "--study", str(machine.folder / "tiny.yaml")])
-    job = re.search(r"Job '(\S+)' submitted", submitted)
+    submit = [*shlex.split(written), "--study", str(machine.folder / "tiny.yaml")]
+    wait_for(lambda: machine.succeeds(submit), 240)  # refused until the head and its job server are ready
+    job = re.search(r"Job '(\S+)' submitted", machine.log.read_text())
     assert job
 
     wait_for(study.nebula.exists, 240)
