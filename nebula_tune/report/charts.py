@@ -14,6 +14,11 @@ WIDTH = 760.0
 MOST_DOTS = 700
 
 
+def figure(value: float) -> str:
+    """A distance in digits: they are thousands under one embedding and thousandths under another."""
+    return f"{value:.1f}" if abs(value) >= 100 else f"{value:.4g}"
+
+
 @dataclass(frozen=True)
 class Mark:
     """A place on an axis and what stands there."""
@@ -132,7 +137,7 @@ def bars(rows: Mapping[str, Mapping[str, Any]], value: str) -> Bars:
         return float(round(left + (figure - low) / ((high - low) or 1) * (WIDTH - left - 90), 1))
 
     shown = [
-        Bar(name, f"{row[value]:.1f}", place(row[value]), place(row["ci95"][0]), place(row["ci95"][1]))
+        Bar(name, figure(row[value]), place(row[value]), place(row["ci95"][0]), place(row["ci95"][1]))
         for name, row in rows.items()
     ]
     return Bars(WIDTH, left, place(0.0), shown)

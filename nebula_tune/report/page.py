@@ -13,6 +13,7 @@ from nebula_tune.files import write_atomically
 from nebula_tune.nebula import Nebula
 from nebula_tune.page import one_file
 from nebula_tune.report import charts, clouds, densities
+from nebula_tune.report.charts import figure
 from nebula_tune.report.view import View
 from nebula_tune.study.indices import Purpose, first_index
 from nebula_tune.study.ledger import Ledger
@@ -81,6 +82,9 @@ def page(view: View) -> bytes:
         parts=_parts(rows),
         extras=_extras(rows or spread),
         spread=spread,
+        figure=charts.figure,
+        other=view.result.get("other"),
+        made=view.result.get("constellation"),
         shares=list(rows["tuned"].get("shares", {})) if rows else [],
         first=first_index(Purpose.SCORE_CARD, view.plan.seed),
         bars=charts.bars(rows, "mmd_unbiased") if rows else charts.bars(spread, "value") if spread else None,
@@ -109,19 +113,21 @@ def _summary(view: View) -> str:
         tuned, start = rows["tuned"]["mmd_unbiased"], rows["start"]["mmd_unbiased"]
         gap = view.result.get("gap_closed")
         text = (
-            f"{rows['tuned']['n']:,} fresh sounds of the tuned nebula are {tuned:.1f} from sounds of the target that "
-            f"no trial saw; those of the nebula it began at, {start:.1f}."
+            f"{rows['tuned']['n']:,} fresh sounds of the tuned nebula are {figure(tuned)} from sounds of the target "
+            f"that no trial saw; those of the nebula it began at, {figure(start)}."
         )
         if not view.result.get("improves", True):
             text += " That is no improvement."
         return text + (f" Gap closed: {gap:.3f} of the way from start to floor." if gap is not None else "")
     if spread := view.result.get("spread"):
         return (
-            f"The mean distance of two sounds is {spread['tuned']['value']:.1f} in the tuned nebula, "
-            f"{spread['start']['value']:.1f} in the one it began at."
+            f"The mean distance of two sounds is {figure(spread['tuned']['value'])} in the tuned nebula, "
+            f"{figure(spread['start']['value'])} in the one it began at."
         )
     done, total, best = (view.status[key] for key in ("complete", "total", "best"))
-    so_far = "no trial is scored yet" if best is None else f"the best so far is {best:.1f}, on the trials' own sounds"
+    so_far = (
+        "no trial is scored yet" if best is None else f"the best so far is {figure(best)}, on the trials' own sounds"
+    )
     return f"This study is {state}: {done} of {total} trials; {so_far}. There is no score card before its end."
 
 

@@ -86,8 +86,8 @@ def _constellation(result: Mapping[str, Any]) -> Constellation | None:
     if "constellation" not in (result.get("heldout") or {}):
         return None
     nebula = Path(result["nebula"])
-    path = nebula.with_name(f"{nebula.stem}.constellation.json")
+    beside = nebula.with_name(f"{nebula.stem}.constellation.json")
     try:
-        return Constellation.load(path)
+        return Constellation.load(result.get("constellation", {}).get("file", beside))
     except NebulaError:
         return None

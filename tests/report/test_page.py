@@ -5,17 +5,21 @@ from __future__ import annotations
 import base64
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from nebula_tune.constellation import Constellation
 from nebula_tune.errors import NebulaTuneError
 from nebula_tune.nebula import Nebula
 from nebula_tune.report import clouds
+from nebula_tune.report.charts import figure
 from nebula_tune.report.page import page, write_report
-from nebula_tune.report.view import View
+from nebula_tune.report.view import View, _constellation
 from nebula_tune.study.ledger import Ledger
 from tests.report.conftest import Reported
 from tests.study.tiny import TinyStudy, make_target
@@ -87,7 +91,7 @@ def test_figures_are_those_of_the_run(reported: Reported, text: str) -> None:
     assert result is not None
     cells = re.findall(r"<td>(-?[\d.]+)</td>", text)
     for row in result[0]["heldout"].values():
-        assert f"{row['mmd_unbiased']:.1f}" in cells and f"{row['mmd']:.1f}" in cells
+        assert figure(row["mmd_unbiased"]) in cells and figure(row["mmd"]) in cells
 
 
 def test_its_nebula_is_the_exported_one(reported: Reported, text: str) -> None:
@@ -151,6 +155,45 @@ def test_what_the_voice_cannot_reach_is_shown_where_it_was_diagnosed(reported: R
     assert "6,144" in text and "25 %" in text and "2.35" in text and "Play 03.wav" in text and ">x</div>" in text
     object.__setattr__(view, "result", {key: value for key, value in view.result.items() if key != "reach"})
     assert "cannot reach" not in page(view).decode()
+
+
+def test_another_ear_and_a_constellation_are_shown_where_there_are_some(reported: Reported, tmp_path: Path) -> None:
+    view = View.of(reported.ledger, "tiny")
+    file = tmp_path / "tiny.constellation.json"
+    atoms = np.random.default_rng(0).normal(size=(5, 78))
+    names = view.plan.synth.panel.names
+    Constellation(view.plan.start, names, atoms, np.ones(5), 0.3).save(file)
+    rows = view.result["heldout"]
+    told = {"real": "held out", "real_sounds": 8, "start": 0.97, "tuned": 0.73}
+    object.__setattr__(view, "result", {
+        **view.result,
+        "heldout": {**rows, "constellation": rows["tuned"]},
+        "other": {
+            "embedding": "scattering", "told_apart": told,
+            "heldout": {"tuned": {**rows["tuned"], "mmd_unbiased": 0.01234}},
+        },
+        "constellation": {
+            "file": str(file), "atoms": 5, "effective_atoms": 5.0, "spread": 0.3,
+            "novelty": {"to_target": 123.456, "among_real": 0.5, "copies": 0.125},
+        },
+    })  # fmt: skip
+    made = _constellation(view.result)
+    assert made is not None
+    object.__setattr__(view, "nebulae", {**view.nebulae, "constellation": made})
+    text = page(view).decode()
+    for words in ("Under scattering", "0.01234", "tuned 0.73", "5 atoms", "123.5", "12.5 %"):
+        assert words in text, words
+    assert [cloud["name"] for cloud in sounds(text)["map"]][-1] == "constellation"
+    assert len(sounds(text)["players"]["constellation"]) == 16
+
+
+def test_a_study_without_a_trial_has_a_page(reported: Reported) -> None:
+    view = View.of(reported.ledger, "tiny")
+    status = {**view.status, "state": "running", "best": None, "complete": 0}
+    nebulae = {name: view.nebulae[name] for name in ("start", "drum")}
+    bare = replace(view, status=status, trials=(), result={}, nebulae=nebulae)
+    reader = Reader(page(bare).decode())
+    assert "no trial is scored yet" in reader.text and not {"search", "use", "card"} & set(reader.ids)
 
 
 def test_an_embedding_that_is_not_here_leaves_out_the_map_alone(
