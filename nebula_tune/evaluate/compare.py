@@ -9,7 +9,6 @@ from itertools import combinations_with_replacement
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from nebula_tune.corpus.groups import GroupBy
@@ -20,13 +19,11 @@ from nebula_tune.embedding.embedded import Embedded, Source, embed_source
 from nebula_tune.errors import SettingsError
 from nebula_tune.evaluate import trials as protocol
 from nebula_tune.evaluate.ears import Counting, Ears, Note
+from nebula_tune.evaluate.matrices import Matrix, across, among
 from nebula_tune.study.indices import Purpose, first_index
 from nebula_tune.synth import Synth, architecture
 
-Matrix = NDArray[np.float32]
-
 TRIAL_SOUNDS = 1000  # of each corpus, in the paper's trials
-ROWS = 256  # of a matrix of distances, worked out at a time
 FEW_GROUPS = 20  # fewer make the interval and the p-value rough
 
 
@@ -177,16 +174,11 @@ def _notes(corpora: Sequence[Corpus], how: Protocol) -> list[str]:
 
 def _matrices(corpora: Sequence[Corpus], distance: Distance, counting: Counting) -> dict[tuple[int, int], Matrix]:
     """Distances of all sounds of corpus i to all of j, i <= j: the one matrix that all else is read from."""
-    data = [torch.from_numpy(corpus.embedded.vectors) for corpus in corpora]
-    total = sum(-(-len(data[i]) // ROWS) for i, _ in combinations_with_replacement(range(len(data)), 2))
-    done, matrices = 0, {}
-    for i, j in combinations_with_replacement(range(len(data)), 2):
-        parts = []
-        for start in range(0, len(data[i]), ROWS):
-            parts.append(distance.pairwise(data[i][start : start + ROWS], data[j]))
-            done += 1
-            counting(done, total)
-        matrices[i, j] = torch.cat(parts).numpy()
+    vectors, matrices = [corpus.embedded.vectors for corpus in corpora], {}
+    places = list(combinations_with_replacement(range(len(corpora)), 2))
+    for i, j in places:
+        matrices[i, j] = among(vectors[i], distance) if i == j else across(vectors[i], vectors[j], distance)
+        counting(len(matrices), len(places))
     return matrices
 
 

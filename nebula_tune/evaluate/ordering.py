@@ -13,12 +13,12 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata, t
 
 from nebula_tune.distance import Distance
 from nebula_tune.errors import CorpusError, SettingsError
+from nebula_tune.evaluate.matrices import among
 
 Floats = NDArray[np.float64]
 Vectors = NDArray[np.float32]
@@ -156,7 +156,7 @@ def judge(
     progress: Callable[[int, int], None] | None = None,
 ) -> Scores:
     """Both experiments for presets' vectors, each (sounds, D), in the order of ranks."""
-    spearman = _spearman([_matrix(own, distance).astype(np.float64) for own in vectors], ranks, draws)
+    spearman = _spearman([among(own, distance).astype(np.float64) for own in vectors], ranks, draws)
     total, count = np.zeros(len(vectors)), np.zeros(len(vectors))
     for number, (trial, distances) in enumerate(_trial_distances(vectors, draws, distance)):
         gains = mates_dcg(distances).reshape(-1, 2).mean(axis=1)
@@ -174,22 +174,14 @@ def _trial_distances(
     starts = np.cumsum([0, *(len(own) for own in vectors)])
     trials_work = sum((2 * len(trial)) ** 2 for trial in draws.trials)
     whole = starts[-1] <= LARGEST_MATRIX and starts[-1] ** 2 < 2 * trials_work
-    matrix = _matrix(np.concatenate(vectors), distance) if whole else None
+    matrix = among(np.concatenate(vectors), distance) if whole else None
     for trial in draws.trials:
         if matrix is not None:
             rows = (starts[trial[:, :1]] + trial[:, 1:]).ravel()
             yield trial, matrix[np.ix_(rows, rows)].astype(np.float64)
         else:
             chosen = np.concatenate([vectors[k][[a, b]] for k, a, b in trial])
-            yield trial, _matrix(chosen, distance).astype(np.float64)
-
-
-def _matrix(vectors: Vectors, distance: Distance) -> Vectors:
-    """Distances (sounds, sounds), exactly symmetric."""
-    data = torch.from_numpy(np.ascontiguousarray(vectors))
-    matrix = distance.pairwise(data, data).numpy()
-    upper: Vectors = np.triu(matrix, 1)
-    return upper + upper.T
+            yield trial, among(chosen, distance).astype(np.float64)
 
 
 def unit(vectors: Sequence[Vectors]) -> list[Vectors]:
