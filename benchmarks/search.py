@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tpe import Tpe
 
 from nebula_tune.corpus.groups import GroupBy, hold_out
 from nebula_tune.distance import l1_mmd
@@ -35,7 +36,7 @@ from nebula_tune.embedding.embedded import Embedded, Source
 from nebula_tune.files import write_atomically
 from nebula_tune.nebula import Nebula
 from nebula_tune.scoring import Request, Scorer, ScorerSpec
-from nebula_tune.search import Candidate, Reevaluation, Sampler, Space
+from nebula_tune.search import Reevaluation, Sampler
 from nebula_tune.study.indices import Purpose, first_index
 from nebula_tune.study.plan import Plan
 from nebula_tune.study.settings import StudySettings, load_study
@@ -92,7 +93,7 @@ TARGETS = {
 }
 COMPARED = ("drums", "kits")  # every method in both spaces; elsewhere these, in the wide one
 RECOVERY = ("paper", "cmaes", "witness-100", "witness-200", "laptop")
-OTHERS = ("witness-200", "laptop")
+OTHERS = ("witness-100", "witness-200", "laptop")
 
 
 @dataclass(frozen=True)
@@ -199,47 +200,6 @@ def read_vectors(path: Path, folder: str) -> Embedded:
 
 
 # One cell
-
-
-class Tpe(Sampler):
-    """Optuna's TPE, each dimension by itself as it does by default; the start nebula first."""
-
-    def __init__(self, space: Space, trials: int, seed: int) -> None:
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.space, self.trials = space, trials
-        self._study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed, multivariate=False))
-        self._study.enqueue_trial(self._params(space.start))
-        self._best, self._lowest = space.start, np.inf
-        self._done = 0
-
-    def _params(self, point: Point) -> dict[str, Any]:
-        curves = {f"{name}.curve": float(c) for name, c in zip(self.space.names, point.curves, strict=True)}
-        return curves | {f"{n}.flag": bool(s) for n, s in zip(self.space.names, point.symmetric, strict=True)}
-
-    def ask(self) -> list[Candidate]:
-        if self._done == self.trials:
-            return []
-        self._trial = self._study.ask()
-        suggest, space = self._trial, self.space
-        ranges = zip(space.names, space.low.tolist(), space.high.tolist(), strict=True)
-        curves = [suggest.suggest_float(f"{name}.curve", low, high, log=True) for name, low, high in ranges]
-        flags = [suggest.suggest_categorical(f"{name}.flag", [False, True]) for name in space.names]
-        self._point = Point(np.array(curves), np.array(flags, dtype=float))
-        return [Candidate(self._point, draw=self._done)]
-
-    def tell(self, scores: Sequence[Score | None]) -> None:
-        self._done += 1
-        value = scores[0].value if scores[0] else None
-        if value is not None and value < min(
-            (t.value for t in self._study.trials if t.value is not None), default=np.inf
-        ):
-            self._best = self._point
-        self._study.tell(self._trial, value)
-
-    def result(self) -> Point:
-        return self._best
 
 
 class Bench:

@@ -107,7 +107,7 @@ def improvements(found: Found) -> list[str]:
     lines = ["| target | search | start | tuned | floor | gap closed | improves |", "| --- " * 7 + "|"]
     for target in _targets(found):
         references = {one["seed"]: one["rows"] for one in found[target, "wide", "references"]}
-        for method in ("witness-200", "witness-200-step-3", "laptop", "laptop-step-3", "paper"):
+        for method in ("witness-100", "witness-200", "witness-200-step-3", "laptop", "laptop-step-3", "paper"):
             runs = [one for one in found.get((target, "wide", method), []) if one["seed"] in references]
             if not runs:
                 continue

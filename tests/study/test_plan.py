@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from nebula_tune.corpus.prepare import Prepare
+from nebula_tune.scoring import Request, ScorerSpec
 from nebula_tune.study.plan import Plan, brought_up_to_date, differences
 from nebula_tune.study.settings import StudySettings
 from nebula_tune.synth import architecture
@@ -55,3 +59,14 @@ def test_how_many_reevaluations_there_will_be() -> None:
     assert plan().settings.reevaluations == 27 * 30
     assert plan(reevaluate={"repeats": 0}).settings.reevaluations == 0
     assert plan(reevaluate={"halving": True}).settings.reevaluations < 200
+
+
+def test_the_draws_that_are_reused_are_those_that_were_scored() -> None:
+    ear = {"name": "logmel", "sample_rate": 8000, "seconds": 0.5}
+    here = plan(embedding=ear, sounds=40, objective="diversity")
+    point = here.point(here.start)
+    request = Request(point, here.trial_index(1, 3), 40)
+    scorer = ScorerSpec("voice", [ear], Prepare.ONSET, None, "cpu").build()
+    score = scorer.reduce(request, [scorer.chunk(request, k) for k in range(2)])
+    scores = 1 + here._log_radii(1, 3, point.symmetric)
+    np.testing.assert_allclose(score.curve_gradient, (score.advantages[:, None] * scores).mean(axis=0), rtol=1e-9)
