@@ -49,7 +49,7 @@ class Witness(Sampler):
         space: Space,
         start: Point,
         trials: int,
-        step: float = 6.0,
+        step: float = 3.0,
         momentum: float = 0.9,
         relaxed: float = 0.6,
         trials_a_step: int = 1,

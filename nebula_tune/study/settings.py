@@ -62,7 +62,7 @@ class WitnessSettings(_Strict):
 
     sampler: Literal["witness"]
     trials: Count
-    step: Positive = 6.0
+    step: Positive = 3.0
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     relaxed: Annotated[float, Field(ge=0, le=1)] = 0.6
     trials_a_step: Count = 1
