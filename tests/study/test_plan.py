@@ -67,6 +67,6 @@ def test_the_draws_that_are_reused_are_those_that_were_scored() -> None:
     point = here.point(here.start)
     request = Request(point, here.trial_index(1, 3), 40)
     scorer = ScorerSpec("voice", [ear], Prepare.ONSET, None, "cpu").build()
-    score = scorer.reduce(request, [scorer.chunk(request, k) for k in range(2)])
+    score = scorer.reduce(request, [scorer.chunk(request, k) for k in range(-(-40 // scorer.chunk_sounds))])
     scores = 1 + here._log_radii(1, 3, point.symmetric)
     np.testing.assert_allclose(score.curve_gradient, (score.advantages[:, None] * scores).mean(axis=0), rtol=1e-9)
