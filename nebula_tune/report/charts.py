@@ -59,7 +59,7 @@ def convergence(trials: Sequence[Stored]) -> Convergence | None:
     scored = sorted((t for t in trials if t.score is not None), key=lambda t: t.key)
     if not scored:
         return None
-    width, height, left, bottom = WIDTH, 300.0, 62.0, 262.0
+    width, height, left, bottom = WIDTH, 300.0, 86.0, 262.0
     values = np.array([t.score.value for t in scored if t.score])
     logarithmic = bool(values.min() > 0)
     scaled = np.log10(values) if logarithmic else values
@@ -134,7 +134,7 @@ def bars(rows: Mapping[str, Mapping[str, Any]], value: str) -> Bars:
     left = 170.0
 
     def place(figure: float) -> float:
-        return float(round(left + (figure - low) / ((high - low) or 1) * (WIDTH - left - 90), 1))
+        return float(round(left + (figure - low) / ((high - low) or 1) * (WIDTH - left - 120), 1))
 
     shown = [
         Bar(name, figure(row[value]), place(row[value]), place(row["ci95"][0]), place(row["ci95"][1]))
