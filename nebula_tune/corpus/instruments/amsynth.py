@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -54,7 +57,8 @@ class AmSynth(Instrument):
             raise SettingsError(f"no {PLUGIN}: install Debian's package amsynth")
         self._presets = read_banks(banks or BANKS)
         self._engine = dawdreamer.RenderEngine(SAMPLE_RATE, BUFFER)
-        self._plugin = self._engine.make_plugin_processor("amsynth", str(PLUGIN))
+        with _quiet():
+            self._plugin = self._engine.make_plugin_processor("amsynth", str(PLUGIN))
         self._engine.load_graph([(self._plugin, [])])
         described = self._plugin.get_parameters_description()
         self._index = {one["name"]: one["index"] for one in described}
@@ -86,6 +90,24 @@ class AmSynth(Instrument):
         for name, value in values.items():
             if name in self._index:
                 self._plugin.set_parameter(self._index[name], value)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What the plug-in's own code prints while it loads is nobody's business; Python's streams cannot stop it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(1), os.dup(2)]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        for number, copy in enumerate(kept, start=1):
+            os.dup2(copy, number)
+            os.close(copy)
+        os.close(nowhere)
 
 
 def read_banks(folder: Path) -> dict[str, dict[str, float]]:
