@@ -19,7 +19,7 @@ from nebula_tune.errors import CorpusError
 HELD_OUT_SHARE = 0.2
 HELD_OUT_LEAST = 8  # sounds
 FOLDERS_FOR_AUTO = 30
-VALIDATION_PARTS = 5
+VALIDATION_PARTS = 4
 VALIDATION_ENOUGH = 100  # sounds
 
 
@@ -66,7 +66,7 @@ def hold_out(groups: Sequence[str], seed: int) -> NDArray[np.bool_]:
 def folds(groups: Sequence[str], seed: int) -> list[NDArray[np.bool_]]:
     """Parts to validate on, each (sounds,) bool: whole groups, no group in two parts.
 
-    One part of a fifth where that holds enough sounds, else five that cover everything, as far as there are groups.
+    One part of a quarter where that holds enough sounds, else four that cover everything, as far as there are groups.
     """
     sizes = Counter(groups)
     order = sorted(sizes, key=lambda group: hashlib.sha256(f"validation {seed}/{group}".encode()).hexdigest())

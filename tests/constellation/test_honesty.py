@@ -49,11 +49,11 @@ def test_novelty_sees_copies() -> None:
     assert nearest(real, None, L1()).min() > 0
 
 
-@pytest.mark.parametrize("sounds", [12, 89, 5 * VALIDATION_ENOUGH + 10])
+@pytest.mark.parametrize("sounds", [12, 89, 4 * VALIDATION_ENOUGH + 10])
 def test_parts_to_validate_on_keep_groups_whole(sounds: int) -> None:
     groups = [f"g{i // 3}" for i in range(sounds)]
     parts = folds(groups, 0)
-    assert len(parts) == (1 if sounds > 5 * VALIDATION_ENOUGH else min(5, len(set(groups))))
+    assert len(parts) == (1 if sounds > 4 * VALIDATION_ENOUGH else min(4, len(set(groups))))
     assert sum(parts).max() == 1  # type: ignore[union-attr]
     for part in parts:
         inside = {g for g, held in zip(groups, part, strict=True) if held}
