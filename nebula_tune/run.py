@@ -317,12 +317,10 @@ class Run:
         embedded = target.embedded
         near = reach(embedded.vectors, embedded.names, target.groups.tolist(), np.concatenate(pool), distance)
         report: dict[str, Any] = {"heldout": rows, "gap_closed": gap_closed(rows), "improves": improves, "reach": near}
-        if self.plan.settings.other_embedding is not None:
-            ear = self.plan.settings.other_embedding
-            report["other"] = other_ear(requests, self.plan, ear, self.device, self.source, against)
+        if other := other_ear(requests, self.plan, self.device, self.source, against):
+            report["other"] = other
         if fitted is not None:
-            heard = fresh["constellation"][0]
-            new = novelty(heard, fitted.atoms, target.held_in[0], target.held_out[0], distance)
+            new = novelty(fresh["constellation"][0], fitted.atoms, target.held_in[0], target.held_out[0], distance)
             report["constellation"] = {"file": str(constellation_path(self.out)), **fitted.told, "novelty": new}
         return report
 

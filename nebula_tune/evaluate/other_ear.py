@@ -21,7 +21,6 @@ from nebula_tune.scoring import Request, ScorerSpec
 from nebula_tune.study.indices import Purpose
 from nebula_tune.study.inline import InlineExecutor
 from nebula_tune.study.plan import Plan
-from nebula_tune.study.settings import EmbeddingSettings
 from nebula_tune.study.target import SplitTarget, embed_corpus
 
 SOUNDS = 256  # fresh, of each nebula: other embeddings may be slow
@@ -49,12 +48,17 @@ class Real:
 def other_ear(
     requests: Mapping[str, Request],
     plan: Plan,
-    other: EmbeddingSettings,
     device: str,
     source: Source,
     against: Source | None,
-) -> dict[str, Any]:
-    """Score card (l1) and accuracies under another embedding, as JSON; everything is rendered in this process."""
+) -> dict[str, Any] | None:
+    """Score card (l1) and accuracies under the plan's other embedding, as JSON; all is rendered in this process.
+
+    None where the study has none, or is tuned on that one.
+    """
+    other = plan.settings.other_embedding
+    if other is None or other.name in {heard.name for heard in plan.settings.heard}:
+        return None
     embedding = make_embedding(other.name, **other.options, device=device)
     target = SplitTarget.load(source, plan, [embedding])
     named = {"name": other.name, **other.options}

@@ -74,6 +74,7 @@ def fit(lab: Lab, target: np.ndarray, distance: Distance | None = None, **change
     return lab.fitter(distance, **changes).fit(target, [str(i) for i in range(len(target))])
 
 
+@pytest.mark.slow
 def test_a_target_made_by_a_known_constellation_is_recovered(lab: Lab) -> None:
     known = constellation(atoms=12, spread=0.3)
     target, held_out = lab.hear(known, 10**6, 300), lab.hear(known, 2 * 10**6, 300)
