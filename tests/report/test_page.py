@@ -136,10 +136,10 @@ def test_a_study_that_is_not_finished_has_a_page(reported: Reported, tmp_path: P
 
 def test_diversity_shows_the_spread(tmp_path: Path) -> None:
     study = TinyStudy(tmp_path, make_target(tmp_path / "unused", 1))
-    arguments = ["--objective", "diversity", "--trials", "4", "--synth", "fm"]
+    arguments = ["--objective", "diversity", "--trials", "4"]
     study.run(*arguments)
     text = page(View.of(Ledger(study.storage, create=False), "tiny")).decode()
-    assert "Mean distance of two" in text and [c["name"] for c in sounds(text)["map"]] == ["start", "tuned"]
+    assert "Mean distance of two" in text and [c["name"] for c in sounds(text)["map"]] == ["start", "drum", "tuned"]
 
 
 def test_what_the_voice_cannot_reach_is_shown_where_it_was_diagnosed(reported: Reported) -> None:
