@@ -77,7 +77,7 @@ def test_such_a_search_killed_and_run_again_ends_the_same(tmp_path: Path, target
 
 
 def test_a_prior_weight_trades_match_for_closeness(tmp_path: Path, target: Path, leashed: TinyStudy) -> None:
-    free = LEASHED.replace("prior_weight: 0.5\n", "").replace("trials: 200", "trials: 60")
+    free = LEASHED.replace("prior_weight: 0.5\n", "").replace("trials: 200", "trials: 30")
     far = TinyStudy(tmp_path, target, free).run()
     near = json.loads((leashed.folder / "report.json").read_text())
     assert near["divergence_from_start"] < far["divergence_from_start"] / 5
