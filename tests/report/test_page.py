@@ -209,6 +209,15 @@ def test_an_embedding_that_is_not_here_leaves_out_the_map_alone(
     assert "There is no map: no weights here" in text and "listen" in Reader(text).ids
 
 
+def test_an_embedding_that_takes_long_is_replaced_on_the_map_and_the_page_says_so(
+    reported: Reported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clouds, "_affordable", lambda heard, count: 3)
+    made = clouds.the_map(View.of(reported.ledger, "tiny"))
+    assert "takes long on this machine" in made.note
+    assert [len(cloud["places"]) for cloud in made.clouds] == [24] * 4
+
+
 @pytest.mark.parametrize(
     ("name", "out", "words"), [("nope", "x.html", "no study 'nope'"), ("tiny", "x.txt", "ends in")]
 )
