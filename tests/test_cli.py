@@ -162,7 +162,8 @@ def test_an_interrupted_render_is_finished_by_the_same_call(call, tmp_path: Path
 
 def test_parameters_only_writes_tables_and_no_audio(call, tmp_path: Path) -> None:
     assert call("render", "drum", "--count", "300", "--first", "9100", "--out", "out", "--parameters-only").code == 0
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["parameters.npz", "parameters.parquet"]
+    names = ["nebula.json", "parameters.npz", "parameters.parquet"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == names
     arrays, table = np.load(tmp_path / "out/parameters.npz"), parquet.read_table(tmp_path / "out/parameters.parquet")
     assert arrays["raw"].shape == arrays["human"].shape == (300, 78)
     assert tuple(arrays["names"]) == Voice.panel.names

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from nebula_tune.errors import NebulaTuneError
 from nebula_tune.study.ledger import Ledger
-from tests.study.tiny import TinyStudy
+from tests.study.tiny import TRIALS, TinyStudy
 
 
 class ServiceStudy(TinyStudy):
@@ -25,12 +26,6 @@ class ServiceStudy(TinyStudy):
         except (NebulaTuneError, KeyError):
             return 0
 
-    def forget(self) -> None:
-        """Make room for the next study of that name."""
-        ledger = Ledger(self.storage)
-        if ledger.has("tiny"):
-            ledger.delete("tiny")
-
 
 def assert_same(study: TinyStudy, other: TinyStudy) -> None:
     """Same trials by key (none lost, none doubled) and the same nebula, bit for bit."""
@@ -44,6 +39,18 @@ def wait_for(condition: object, seconds: float = 60) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def midway(study: TinyStudy, begin: Callable[[], subprocess.Popen[str]]) -> subprocess.Popen[str]:
+    """A study that has begun and not ended: begun anew where it was over before that could be seen."""
+    for _ in range(10):
+        process = begin()
+        if 0 < study.count() < TRIALS - 3 and process.poll() is None:
+            return process
+        finish(process)
+        study.forget()
+        study.nebula.unlink()
+    raise AssertionError("ten studies were over before they could be disturbed")
 
 
 def finish(process: subprocess.Popen[str], seconds: float = 300) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.service.cluster import Nodes, events
-from tests.service.studies import assert_same, finish, wait_for
+from tests.service.studies import assert_same, finish, midway, wait_for
 from tests.study.tiny import TRIALS, TinyStudy
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -49,8 +49,8 @@ def study(tmp_path: Path, target: Path, nodes: Nodes) -> ClusterStudy:
 
 
 def test_a_worker_killed_and_the_coordinator_killed(study: ClusterStudy, undisturbed: TinyStudy) -> None:
-    process = study.begin(4)
-    os.kill(study.workers[0], signal.SIGKILL)
+    process = midway(study, lambda: study.begin(4))
+    os.kill(study.workers[-1], signal.SIGKILL)
     before = study.count()
     wait_for(lambda: study.count() > before + 3 or process.poll() is not None)
     process.kill()
@@ -61,7 +61,7 @@ def test_a_worker_killed_and_the_coordinator_killed(study: ClusterStudy, undistu
 
 
 def test_a_node_killed_and_another_joining(study: ClusterStudy, undisturbed: TinyStudy, nodes: Nodes) -> None:
-    process = study.begin(3)
+    process = midway(study, lambda: study.begin(3))
     known = len(study.workers)
     nodes.kill()
     nodes.add()
@@ -71,7 +71,7 @@ def test_a_node_killed_and_another_joining(study: ClusterStudy, undisturbed: Tin
 
 
 def test_a_worker_that_hangs_is_replaced_in_time(study: ClusterStudy, undisturbed: TinyStudy) -> None:
-    process = study.begin(4, "--task-timeout", "4")
+    process = midway(study, lambda: study.begin(4, "--task-timeout", "4"))
     os.kill(study.workers[-1], signal.SIGSTOP)
     assert "a worker hangs" in finish(process)
     assert_same(study, undisturbed)

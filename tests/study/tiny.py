@@ -82,6 +82,12 @@ class TinyStudy:
         except sqlite3.OperationalError:  # the database is only being made
             return 0
 
+    def forget(self) -> None:
+        """Make room for the next study of that name."""
+        ledger = Ledger(self.storage)
+        if ledger.has("tiny"):
+            ledger.delete("tiny")
+
     def trials(self) -> dict[tuple[int, ...], tuple[float | None, dict[str, Any]]]:
         """Value and parameters by key; fails if a key is there twice."""
         stored = list(Ledger(self.storage, create=False).trials("tiny"))
