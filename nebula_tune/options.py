@@ -53,8 +53,7 @@ class Options:
 
 def check(options: Options) -> None:
     """Refuse what no run could use. Raises SettingsError."""
-    if options.group_by not in list(GroupBy):
-        raise SettingsError(f"--group-by {options.group_by!r}: it is auto, folder or file")
+    GroupBy.named(options.group_by)
     if options.time_limit is not None and options.time_limit <= 0:
         raise SettingsError(f"--time-limit {options.time_limit}: minutes above 0")
     if not 0 <= options.seed < 2**31:

@@ -14,7 +14,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from nebula_tune.errors import CorpusError
+from nebula_tune.errors import CorpusError, SettingsError
 
 HELD_OUT_SHARE = 0.2
 HELD_OUT_LEAST = 8  # sounds
@@ -29,6 +29,13 @@ class GroupBy(StrEnum):
     AUTO = "auto"
     FOLDER = "folder"
     FILE = "file"
+
+    @classmethod
+    def named(cls, text: str) -> GroupBy:
+        """By its name, as options give it. Raises SettingsError."""
+        if text not in list(cls):
+            raise SettingsError(f"--group-by {text!r}: it is auto, folder or file")
+        return cls(text)
 
     def resolve(self, folders: Sequence[str]) -> GroupBy:
         """AUTO decided: by folder where at least 30 folders hold several sounds, else by file."""

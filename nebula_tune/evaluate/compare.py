@@ -40,8 +40,7 @@ class Protocol:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.group_by not in list(GroupBy):
-            raise SettingsError(f"--group-by {self.group_by!r}: it is auto, folder or file")
+        GroupBy.named(self.group_by)
         if self.sounds < 16 or self.trials < 2 or (self.n is not None and self.n < 2):
             raise SettingsError("--sounds is at least 16, --trials at least 2, --n at least 2")
         if not 0 <= self.seed < 2**31:
@@ -164,8 +163,8 @@ def _notes(corpora: Sequence[Corpus], how: Protocol) -> list[str]:
                 "--group-by folder makes honest intervals"
             )
     for k, first in enumerate(corpora):
+        heard = {vector.tobytes() for vector in first.embedded.vectors}
         for second in corpora[k + 1 :]:
-            heard = {vector.tobytes() for vector in first.embedded.vectors}
             shared = sum(vector.tobytes() in heard for vector in second.embedded.vectors)
             if shared:
                 notes.append(f"{first.name} and {second.name} share {shared} sounds, and are nearer for that")
@@ -241,14 +240,15 @@ def _contributions(corpora: Sequence[Corpus], matrices: dict[tuple[int, int], Ma
     unbiased estimate where every sound is its own group; groups weigh by how many pairs they have.
     """
     files = []
+    within = [_to_other_groups(corpus, matrices[k, k]) for k, corpus in enumerate(corpora)]
     for j, corpus in enumerate(corpora):
-        to_own, own_pairs = _to_other_groups(corpus, matrices[j, j])
+        to_own, own_pairs = within[j]
         for i, other in enumerate(corpora):
             if i == j:
                 continue
             cross = matrices[i, j].T if i < j else matrices[j, i]
             to_other = cross.mean(axis=1, dtype=np.float64)
-            sums, pairs = _to_other_groups(other, matrices[i, i])
+            sums, pairs = within[i]
             near = to_own * len(to_own) / own_pairs
             part = 2 * to_other - near - sums.sum() / pairs
             files += [

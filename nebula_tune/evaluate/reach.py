@@ -86,8 +86,7 @@ def diagnose(
 
     Raises UserInputError and CorpusError for what cannot be used.
     """
-    if group_by not in list(GroupBy):
-        raise UserInputError(f"--group-by {group_by!r}: it is auto, folder or file")
+    grouping = GroupBy.named(group_by)
     if pool < 1:
         raise UserInputError(f"--pool {pool}: at least 1")
     kind, ear, measure = architecture(synth), make_embedding(embedding), make_distance(distance)
@@ -96,7 +95,7 @@ def diagnose(
         Source.parse(target), ear, Prepare.ONSET, kind, first_index(Purpose.TARGET, 0), progress=progress
     )
     sounds = embed_source(voice, ear, Prepare.ONSET, kind, first_index(Purpose.POOL, 0), pool, progress)
-    by, groups = heard.groups(GroupBy(group_by))
+    by, groups = heard.groups(grouping)
     frozen = measure.frozen_on(torch.from_numpy(heard.vectors))
     about = {"target": target, "embedding": embedding, "distance": frozen.settings, "nebula": nebula}
     return about | {"grouped_by": by.value} | reach(heard.vectors, heard.names, groups, sounds.vectors, frozen)

@@ -140,8 +140,10 @@ class _State:
     def column(self, sound: int) -> NDArray[np.float32]:
         """A column of D, worked out once; its diagonal entry is exactly 0, which keeps J convex."""
         if sound not in self.columns:
-            values = np.array(self._column(sound), dtype=np.float32)
-            values[sound] = 0
+            values = self._column(sound)
+            if values[sound] != 0:
+                values = values.copy()
+                values[sound] = 0
             self.columns[sound] = values
         return self.columns[sound]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ class Ground:
     """
 
     def __init__(self, pool: Pool, base: Vectors, distance: Distance) -> None:
-        self.pool, self._distance = pool, distance
+        self.pool, self.base, self._distance = pool, base, distance
         self._x, self._base = torch.from_numpy(pool.vectors), torch.from_numpy(base)
         self._columns: dict[int, NDArray[np.float32]] = {}
         self._towards_base = self._aim(self._base)
@@ -178,7 +179,7 @@ class Fitter:
         shrinkages: list[float] = []
         history: list[dict[str, Any]] = []
         chosen, best = 0.0, float("inf")
-        grounds = [self._first_ground()] * len(parts)
+        grounds = [self._first_ground] * len(parts)
         for number in range(1, self._settings.rounds + 1):
             shrinkage, by_shrinkage, stages = self._shrink(grounds, heard, parts)
             tried = [
@@ -227,12 +228,13 @@ class Fitter:
         """The stages of as many rounds, fitted to target sounds."""
         stages: list[Stage] = []
         for number, shrinkage in enumerate(shrinkages, start=1):
-            ground = self._further_ground(stages[-1], number) if stages else self._first_ground()
+            ground = self._further_ground(stages[-1], number) if stages else self._first_ground
             stages += self._fit(ground, heard, [shrinkage])
         return stages
 
+    @cached_property
     def _first_ground(self) -> Ground:
-        """A pool of the nebula's own sounds."""
+        """A pool of the nebula's own sounds: that of every fit's first round."""
         pool = self._renderer.nebula(first_index(Purpose.POOL, self._seed), self._settings.pool)
         return Ground(pool, pool.vectors[:BASE], self._distance)
 
@@ -245,8 +247,7 @@ class Fitter:
         drawn = self._renderer.pool(jitter(wide, atoms, self._renderer.own(first, count)), first)
         order = np.argsort(-stage.weights.weights, kind="stable")[:KEPT]
         pool = drawn.joined(stage.pool.part(stage.weights.indices[order]))
-        base = self._renderer.nebula(first_index(Purpose.POOL, self._seed), self._settings.pool)
-        return Ground(pool, base.vectors[:BASE], self._distance)
+        return Ground(pool, stage.ground.base, self._distance)
 
     def _fit(self, ground: Ground, heard: Sounds, shrinkages: Sequence[float]) -> list[Stage]:
         """Weights on a pool for each of these shrinkages: one fit, or one a class, each counting by its sounds."""
