@@ -15,6 +15,7 @@ from nebula_tune import __version__
 from nebula_tune.corpus.groups import GroupBy
 from nebula_tune.distance import Distance
 from nebula_tune.embedding import make_embedding
+from nebula_tune.embedding.base import own_device
 from nebula_tune.embedding.embedded import Source
 from nebula_tune.errors import NebulaTuneError, SettingsError, StopRequested, StudyError
 from nebula_tune.evaluate.novelty import novelty
@@ -111,7 +112,7 @@ class Run:
             raise SettingsError("say what to sound like with --target (a folder, a nebula, or white-noise)")
         self.source = Source.parse(options.target) if settings.objective == "match" and options.target else None
         self.name = options.name or (study_name(self.source) if self.source else of_study)
-        self.device = _device()
+        self.device = own_device()
         self.embeddings = [make_embedding(one.name, **one.options, device=self.device) for one in settings.heard]
         self.plan = Plan(
             settings,
@@ -371,12 +372,6 @@ def _ready(embedding: str) -> bool:
     except NebulaTuneError:
         return False
     return True
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _versions(device: str) -> dict[str, str]:

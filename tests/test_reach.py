@@ -10,7 +10,7 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from nebula_tune import cli
-from nebula_tune.distance import L1, Distance, Euclidean, Gaussian
+from nebula_tune.distance import L1, Distance, Euclidean, Gaussian, base
 from nebula_tune.errors import UserInputError
 from nebula_tune.evaluate import reach as module
 from nebula_tune.evaluate.reach import reach
@@ -50,7 +50,7 @@ def test_the_part_no_sound_of_the_pool_is_near_is_found(target, distance: Distan
 
 
 def test_distances_are_the_direct_ones_and_never_within_a_group(target, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CELLS", 500)
+    monkeypatch.setattr(base, "CELLS", 500)
     vectors, names = target
     pool, groups = cloud(3, 70, 1), np.repeat(np.arange(20), 2)
     found = reach(vectors, names, groups, pool, L1())

@@ -54,6 +54,11 @@ class Distance(ABC):
         """A corpus (m, D) made ready for sums of distances to it."""
         return _Blocks(self, y)
 
+    def nearest(self, x: Tensor, pool: Tensor) -> Tensor:
+        """Distance of each sound x (n, D) to its nearest in a pool (N, D), (n,) float32."""
+        parts = torch.split(pool, max(1, CELLS // len(x)))
+        return torch.stack([self.pairwise(x, part).amin(dim=1) for part in parts]).amin(dim=0)
+
     def within(self, x: Tensor) -> Tensor:
         """Sum over j of d(x_i, x_j), (n,) float64, of sounds x (n, D)."""
         return self.corpus(x).sums(x)

@@ -5,7 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
+
+
+def own_device() -> str:
+    """This machine's device: its GPU where there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class Embedding(ABC):

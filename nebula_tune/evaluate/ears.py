@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from nebula_tune.corpus.prepare import Prepare
 from nebula_tune.embedding import Embedding, make_embedding
+from nebula_tune.embedding.base import own_device
 from nebula_tune.errors import SettingsError
 
 # Those without a scale of their own: a bandwidth fitted on what is compared would be a yardstick that moves with it.
@@ -45,8 +46,5 @@ class Ears:
 
     def open(self) -> dict[str, Embedding]:
         """Every embedding by its name, weights read. Raises EmbeddingError."""
-        import torch
-
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        options = {"device": device} | ({"weights": self.weights} if self.weights else {})
+        options = {"device": own_device()} | ({"weights": self.weights} if self.weights else {})
         return {name: make_embedding(name, **options) for name in self.embeddings}

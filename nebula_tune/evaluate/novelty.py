@@ -35,10 +35,11 @@ def novelty(fresh: Vectors, atoms: Vectors, held_in: Vectors, held_out: Vectors,
 def nearest(x: Vectors, y: Vectors | None, distance: Distance) -> NDArray[np.float64]:
     """Distance of each x to the nearest y (sounds,), or to the nearest other x."""
     first = torch.from_numpy(x)
-    distances = distance.pairwise(first, first if y is None else torch.from_numpy(y)).double()
     if y is None:
-        distances.fill_diagonal_(float("inf"))
-    found: NDArray[np.float64] = distances.min(dim=1).values.numpy()
+        nearest_other = distance.pairwise(first, first).fill_diagonal_(float("inf")).amin(dim=1)
+    else:
+        nearest_other = distance.nearest(first, torch.from_numpy(y))
+    found: NDArray[np.float64] = nearest_other.double().numpy()
     return found
 
 

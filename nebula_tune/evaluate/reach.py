@@ -13,12 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from nebula_tune.corpus.groups import GroupBy
 from nebula_tune.corpus.prepare import Prepare
 from nebula_tune.distance import Distance, make_distance
-from nebula_tune.distance.base import CELLS
 from nebula_tune.embedding import make_embedding
 from nebula_tune.embedding.embedded import Progress, Source, embed_source
 from nebula_tune.errors import UserInputError
@@ -54,7 +52,7 @@ def reach(
     own = distance.pairwise(sounds, sounds)
     other = torch.from_numpy(labels[:, None] != labels[None])
     to_target = own.masked_fill(~other, float("inf")).amin(dim=1).double().numpy()
-    to_pool = _nearest(sounds, torch.from_numpy(pool), distance).double().numpy()
+    to_pool = distance.nearest(sounds, torch.from_numpy(pool)).double().numpy()
     ratio = to_pool / np.maximum(to_target, np.finfo(np.float32).tiny)
     unreached = ratio > 1
     cluster = _clusters(own.numpy())
@@ -99,12 +97,6 @@ def diagnose(
     frozen = measure.frozen_on(torch.from_numpy(heard.vectors))
     about = {"target": target, "embedding": embedding, "distance": frozen.settings, "nebula": nebula}
     return about | {"grouped_by": by.value} | reach(heard.vectors, heard.names, groups, sounds.vectors, frozen)
-
-
-def _nearest(x: Tensor, pool: Tensor, distance: Distance) -> Tensor:
-    """Distance of each x (n, D) to its nearest in the pool (N, D), (n,)."""
-    parts = torch.split(pool, max(1, CELLS // len(x)))
-    return torch.stack([distance.pairwise(x, part).amin(dim=1) for part in parts]).amin(dim=0)
 
 
 def _clusters(distances: Vectors) -> NDArray[np.intp]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from nebula_tune.corpus.folder import Unusable, find_audio, read_audio
 from nebula_tune.embedding import Embedding, make_embedding
+from nebula_tune.embedding.base import own_device
 from nebula_tune.embedding.embedded import Source, one_thread
 from nebula_tune.errors import UserInputError
 from nebula_tune.listening.sounds import Sound, encode, ready, synthetic
@@ -64,10 +65,7 @@ def sources(view: View) -> dict[str, Source]:
 
 def embeddings(view: View) -> list[Embedding]:
     """The study's embeddings, on this machine's device. Raises EmbeddingError where one cannot be had."""
-    import torch
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return [make_embedding(one.name, **one.options, device=device) for one in view.plan.settings.heard]
+    return [make_embedding(one.name, **one.options, device=own_device()) for one in view.plan.settings.heard]
 
 
 def the_map(view: View) -> Map:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,7 @@ def _provenance(view: View) -> list[tuple[str, str]]:
                 f"{target['usable']}, of which {target['held_out']} are held out, by {target['grouped_by']}",
             ),
         ]
-    counts = view.result.get("trials") or _count(trial.sampler for trial in view.trials if trial.score)
+    counts = view.result.get("trials") or Counter(trial.sampler for trial in view.trials if trial.score)
     lines += [
         ("embedding", settings.heard_as),
         ("distance", settings.distance),
@@ -171,13 +172,6 @@ def _provenance(view: View) -> list[tuple[str, str]]:
         lines.append(("time", f"{view.result['seconds']:.0f} seconds"))
     versions = view.origin.get("versions", {})
     return [*lines, ("versions", ", ".join(f"{what} {version}" for what, version in versions.items()))]
-
-
-def _count(names: Sequence[str] | Any) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for name in names:
-        counts[name] = counts.get(name, 0) + 1
-    return counts
 
 
 def _download(nebula: Nebula | None) -> str:

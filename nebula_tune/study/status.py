@@ -85,9 +85,6 @@ def exported_nebula(ledger: Ledger, name: str, trial: int | None) -> Nebula:
 
 def trial_counts(ledger: Ledger, name: str) -> dict[str, int]:
     """How many trials of each sampler are scored, and re-evaluations."""
-    counts: dict[str, int] = {}
-    for trial in ledger.trials(name):
-        if trial.score is not None:
-            counts[trial.sampler] = counts.get(trial.sampler, 0) + 1
+    counts = dict(Counter(trial.sampler for trial in ledger.trials(name) if trial.score is not None))
     again = len(ledger.reevaluated(name))
-    return counts | ({"re-evaluate": again} if again else {})
+    return counts | ({REEVALUATE: again} if again else {})
