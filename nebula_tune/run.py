@@ -280,6 +280,7 @@ class Run:
             f"study {self.name}: {phases} trials of {settings.sounds} sounds, then {again} re-evaluations; "
             + (cost or f"about {_duration(left * self._seconds_a_sound(executor))}")
             + (f" ({done} trials are done already)" if done else "")
+            + ("; the constellation and the report come on top" if settings.constellation else "")
         )
 
     def _seconds_a_sound(self, executor: Executor) -> float:
