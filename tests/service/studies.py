@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -42,11 +43,13 @@ def wait_for(condition: object, seconds: float = 60) -> None:
 
 
 def midway(study: TinyStudy, begin: Callable[[], subprocess.Popen[str]]) -> subprocess.Popen[str]:
-    """A study that has begun and not ended: begun anew where it was over before that could be seen."""
+    """A study stopped (SIGSTOP) after some trials: begun anew where it was over before that could be seen."""
     for _ in range(10):
         process = begin()
-        if 0 < study.count() < TRIALS - 3 and process.poll() is None:
+        process.send_signal(signal.SIGSTOP)
+        if 0 < study.count() < TRIALS and process.poll() is None:
             return process
+        process.send_signal(signal.SIGCONT)
         finish(process)
         study.forget()
         study.nebula.unlink()

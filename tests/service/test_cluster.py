@@ -52,6 +52,7 @@ def test_a_worker_killed_and_the_coordinator_killed(study: ClusterStudy, undistu
     process = midway(study, lambda: study.begin(4))
     os.kill(study.workers[-1], signal.SIGKILL)
     before = study.count()
+    process.send_signal(signal.SIGCONT)
     wait_for(lambda: study.count() > before + 3 or process.poll() is not None)
     process.kill()
     process.communicate()
@@ -65,6 +66,7 @@ def test_a_node_killed_and_another_joining(study: ClusterStudy, undisturbed: Tin
     known = len(study.workers)
     nodes.kill()
     nodes.add()
+    process.send_signal(signal.SIGCONT)
     finish(process)
     assert_same(study, undisturbed)
     assert known >= 1
@@ -73,6 +75,7 @@ def test_a_node_killed_and_another_joining(study: ClusterStudy, undisturbed: Tin
 def test_a_worker_that_hangs_is_replaced_in_time(study: ClusterStudy, undisturbed: TinyStudy) -> None:
     process = midway(study, lambda: study.begin(4, "--task-timeout", "4"))
     os.kill(study.workers[-1], signal.SIGSTOP)
+    process.send_signal(signal.SIGCONT)
     assert "a worker hangs" in finish(process)
     assert_same(study, undisturbed)
 

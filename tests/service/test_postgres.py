@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ def test_a_server_killed_in_mid_study_costs_seconds_not_the_study(
 ) -> None:
     process = midway(study, lambda: study.run_until(6))
     postgres.kill()
+    process.send_signal(signal.SIGCONT)
     time.sleep(1.5)
     assert process.poll() is None
     postgres.start()
