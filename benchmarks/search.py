@@ -55,13 +55,9 @@ EMBEDDING = {"name": "logmel"}
 SEARCHES: dict[str, list[dict[str, Any]]] = {
     "random": [{"sampler": "grid", "trials": 1000}],
     "paper": [phase.model_dump() for phase in load_study("paper").search],
-    "paper-48": [  # the same with a larger population and a smaller first deviation
-        {"sampler": "grid", "trials": 200},
-        {"sampler": "cmaes", "trials": 800, "population": 48, "sigma": 0.08},
-    ],
     "cmaes": [{"sampler": "cmaes", "trials": 1000}],
     "tpe": [{"sampler": "grid", "trials": 300}],  # its number of trials; Optuna proposes
-    **{f"witness-{n}": [{"sampler": "witness", "trials": n, "patience": None}] for n in (100, 200, 400)},
+    **{f"witness-{n}": [{"sampler": "witness", "trials": n, "patience": None}] for n in (100, 200)},
     "laptop": [phase.model_dump() for phase in load_study("laptop").search],
 }
 REFERENCES = "references"  # a method that searches nothing: start, hand-made and floor
@@ -220,8 +216,9 @@ class Bench:
         self.scorer: Scorer = ScorerSpec(plan.synth_name, heard, plan.settings.prepare, path, device).build()
         self.chunk = self.scorer.chunk_sounds
 
-    def score(self, point: Point, first: int, sounds: int | None = None) -> Score:
-        request = Request(point, first, sounds or self.plan.settings.sounds)
+    def score(self, point: Point, first: int, phase: int | None = None) -> Score:
+        curvature = phase is not None and self.plan.has_curvature(phase)
+        request = Request(point, first, self.plan.settings.sounds, curvature=curvature)
         return self.scorer.reduce(request, self._chunks(request))
 
     def _chunks(self, request: Request) -> list[Any]:
@@ -261,7 +258,7 @@ class Bench:
             while candidates := sampler.ask():
                 scores = []
                 for c in candidates:
-                    scores.append(self.score(c.point, self.plan.trial_index(number, c.draw)))
+                    scores.append(self.score(c.point, self.plan.trial_index(number, c.draw), number))
                     done += 1
                     if not c.point.relaxed:
                         ranked.append((scores[-1].value, done, c.point))

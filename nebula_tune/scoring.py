@@ -27,8 +27,11 @@ from nebula_tune.guards import SHARES, penalties
 from nebula_tune.nebula import Nebula
 from nebula_tune.synth import Synth, architecture
 from nebula_tune.synth.parameters import SMALLEST_RADIUS
-from nebula_tune.trial import Floats, Point, Score
+from nebula_tune.trial import NO_CURVATURE, Floats, Point, Score
 
+ROWS = 6  # of a curvature's factor
+CURVATURE_SOUNDS = 1024  # of a trial, at most, that its curvature is taken from
+INFORMATION_FLOOR = 1e-3
 CHUNK = 16  # sounds of a chunk on a CPU: 16 workers have something to do in a trial of 256 (benchmarks/ledger.md)
 
 
@@ -37,20 +40,21 @@ class Request:
     """A trial to score: sounds ``first_index`` .. ``first_index + sounds - 1`` of a point.
 
     ``raw`` (sounds, parameters) takes the place of the sounds' own raw draws where it is given; such a request is for
-    vectors only.
+    vectors only. With ``curvature`` the score has that too.
     """
 
     point: Point
     first_index: int
     sounds: int
     raw: NDArray[np.float32] | None = None
+    curvature: bool = False
 
     def piece(self, number: int, sounds: int) -> Request:
         """Sounds ``number * sounds`` .. of this request, at most ``sounds`` of them, as a request of their own."""
         begin = number * sounds
         count = min(sounds, self.sounds - begin)
         raw = None if self.raw is None else self.raw[begin : begin + count]
-        return Request(self.point, self.first_index + begin, count, raw)
+        return Request(self.point, self.first_index + begin, count, raw, self.curvature)
 
 
 @dataclass(frozen=True)
@@ -220,7 +224,14 @@ class Scorer:
             flag_information=np.square(flag_scores).mean(axis=0),
             deviation=deviation,
             advantages=advantage,
+            curvature=self._curvature(vectors, curve_scores, flag_scores) if request.curvature else NO_CURVATURE,
         )
+
+    def _curvature(self, vectors: Tensor, curve_scores: Floats, flag_scores: Floats) -> Floats:
+        """The trial's :func:`curvature`, of its first sounds where there are many."""
+        some = vectors[:CURVATURE_SOUNDS].to(self.synth.device)
+        distances = self.distance.pairwise(some, some).double().cpu()
+        return curvature(distances, np.stack([curve_scores, flag_scores], axis=1)[: len(some)])
 
     def _draw(self, request: Request) -> tuple[Tensor, Tensor]:
         """Raw parameters and flags, each (sounds, parameters). A flag still open is drawn for each sound anew,
@@ -246,6 +257,34 @@ def witness(to_target: Floats, row_sums: Floats, penalty: Floats | float = 0.0) 
     value = linear - 2 * row_sums / (n - 1)
     baseline = (linear.sum() - linear) / (n - 1) - 2 * (total - 2 * row_sums) / ((n - 1) * (n - 2))
     return value - baseline, float(value.std())
+
+
+def curvature(distances: Tensor, scores: Floats) -> Floats:
+    """Gauss-Newton curvature of the value, as its factor (rows, 2, parameters).
+
+    The value is the squared length of a difference of mean embeddings (for diversity, of one of them); that of the
+    sounds moves by mu_k = E[s_k phi(x)], s_k the score of coordinate k, so half the curvature is <mu_k, mu_l>. With
+    distances d in the kernel's place that is -E[s_k(x) s_l(x') d(x, x')], over pairs of different sounds; d is centred
+    first, which changes no mean, for scores have mean 0. What is estimated so has eigenvalues of both signs about its
+    own few: the largest ROWS above zero are kept, to four digits, since they are stored with the trial.
+
+    Args:
+        distances: (sounds, sounds) float64, between the trial's sounds.
+        scores: (sounds, 2, parameters), by log curve and by logit.
+    """
+    n = len(distances)
+    centred = distances.clone().fill_diagonal_(0)
+    rows = centred.sum(dim=1) / (n - 1)
+    centred += rows.mean() - rows[:, None] - rows[None]
+    centred.fill_diagonal_(0)
+    flat = torch.from_numpy(scores.reshape(n, -1))
+    scale = (flat.square().mean(dim=0) + INFORMATION_FLOOR).sqrt()  # eigenvalues are compared by what draws can tell
+    flat = flat / scale
+    values, vectors = torch.linalg.eigh(-2 / (n * (n - 1)) * flat.T @ centred @ flat)
+    top = values[-ROWS:].clamp(min=0).sqrt()[:, None] * vectors[:, -ROWS:].T * scale
+    digits = 3 - int(np.floor(np.log10(max(float(top.abs().max()), 1e-12))))
+    factor: Floats = np.round(top.numpy().reshape(-1, *scores.shape[1:]), digits)
+    return factor
 
 
 def draw_scores(raw: Tensor, symmetric: Tensor, point: Point) -> tuple[Floats, Floats]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+
+NO_CURVATURE: Floats = np.zeros((0, 2, 0))
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,9 @@ class Score:
         flag_information: (parameters,) Fisher information of those logits; 0 where a flag is decided.
         deviation: standard deviation of the witness over the sounds: the scale of both gradients.
         advantages: (sounds,) each sound's witness less its baseline; the curve gradient is their mean with the scores.
+        curvature: (rows, 2, parameters) factor A of the Gauss-Newton curvature A'A of ``value`` by log curves, then
+            logits; no rows where none was asked for.
+        leash_curvature: (2, parameters) what a leash adds to its diagonal.
     """
 
     value: float
@@ -61,3 +66,5 @@ class Score:
     flag_information: Floats
     deviation: float
     advantages: Floats
+    curvature: Floats = field(default_factory=lambda: NO_CURVATURE)
+    leash_curvature: Floats | None = None

@@ -15,7 +15,7 @@ from nebula_tune.corpus.prepare import Prepare, prepare
 from nebula_tune.distance import L1, Distance, Euclidean, Gaussian, Joint, Part, l1_mmd, mean_within, mmd
 from nebula_tune.guards import SHARES
 from nebula_tune.nebula import Nebula
-from nebula_tune.scoring import Ear, Request, Scorer, ScorerSpec, Target, witness
+from nebula_tune.scoring import ROWS, Ear, Request, Scorer, ScorerSpec, Target, curvature, witness
 from nebula_tune.trial import Point, Score
 from tests.distance import direct
 from tests.toys import ToyEar, ToySynth
@@ -229,6 +229,57 @@ def check_gradient(here: Scorer, point: Point, sounds: int, longer: float = 1) -
             assert np.dot(found, true) / np.dot(true, true) == pytest.approx(1, abs=0.65 * noise / np.linalg.norm(true))
             np.testing.assert_allclose(found, true, atol=noise)  # a parameter's has the deviation 1 / sqrt(sounds)
     assert (result.flag_gradient[~is_open] == 0).all() and (result.flag_information[~is_open] == 0).all()
+
+
+# Curvature
+
+
+@pytest.mark.parametrize("kind", ["l1", "euclidean", "joint"])
+@pytest.mark.parametrize("point", [DECIDED, RELAXED], ids=["decided", "relaxed"])
+def test_the_curvature_is_how_the_value_grows_away_from_a_target_that_is_met(kind: str, point: Point) -> None:
+    # At its least value the squared length of a difference has no curvature but Gauss and Newton's.
+    sounds, distance = 4000, KINDS[kind]
+    here = scorer(None, distance=distance)
+    here.chunk_sounds = sounds
+    vectors = here.chunk(Request(point, 10**6, sounds), 0).vectors
+    here.target = Target(vectors, mean_within(vectors, None, distance), distance=distance)
+    factor = score(here, Request(point, 0, sounds, curvature=True)).curvature
+    assert factor.shape == (ROWS, 2, COUNT)
+    for flags, step in ((0, 0.3), (1, 0.8)):
+        part = factor[:, flags]
+        k = int(np.argmax(np.square(part).sum(axis=0)))
+        expected = np.square(part[:, k]).sum() * step**2 / 2
+        if flags and not point.relaxed:
+            assert (part == 0).all()
+            continue
+        there = [score(here, Request(moved(point, k, h, bool(flags)), 0, sounds)).value for h in (step, 0.0, -step)]
+        assert (there[0] + there[2]) / 2 - there[1] == pytest.approx(expected, rel=0.25)
+
+
+def test_of_the_curvature_the_largest_part_is_kept() -> None:
+    # One direction moves the sounds, along one line; all else is noise of estimation.
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(600, 2, 5))
+    places = torch.from_numpy(scores[:, 0, 2:3] + 0.1 * rng.normal(size=(600, 1)))
+    factor = curvature(torch.cdist(places, places, p=1), scores)
+    whole = np.einsum("rik,rjl->ikjl", factor, factor)
+    # E |x - x'| of a normal law shifted by h grows by h^2 / sqrt(pi) to second order, over its deviation
+    assert whole[0, 2, 0, 2] == pytest.approx(2 / np.sqrt(np.pi * 1.01), rel=0.15)
+    whole[0, 2, 0, 2] = 0
+    assert np.abs(whole).max() < 0.15
+
+
+def test_only_who_asks_has_a_curvature(target: Target) -> None:
+    assert score(scorer(target), Request(DECIDED, 0, 64)).curvature.size == 0
+    one, again = (score(scorer(target), Request(DECIDED, 0, 64, curvature=True)) for _ in range(2))
+    assert one.curvature.any() and same(one, again)
+    assert max(len(repr(number)) for number in one.curvature.ravel().tolist()) <= 9  # it is stored with every trial
+
+
+def test_sounds_all_alike_have_no_curvature() -> None:
+    assert (
+        curvature(torch.zeros(9, 9, dtype=torch.float64), np.random.default_rng(0).normal(size=(9, 2, 3))) == 0
+    ).all()
 
 
 def test_the_baseline_of_a_sound_is_the_same_estimate_without_it() -> None:

@@ -33,7 +33,10 @@ class Leash:
         return curves + float(np.sum(flags))
 
     def on(self, point: Point, score: Score) -> Score:
-        """The point's score with the leash in its value and gradients."""
+        """The point's score with the leash in its value, gradients and curvature.
+
+        That of a flag is of its divergence from what it is; p has another, which may be below zero.
+        """
         if self.cost == 0:
             return score
         p, prior = np.clip(point.probabilities, 1e-12, 1 - 1e-12), self._prior
@@ -44,6 +47,7 @@ class Leash:
             value=score.value + self.cost * self.divergence(point),
             curve_gradient=score.curve_gradient + self.cost * (1 - self.space.start.curves / point.curves),
             flag_gradient=score.flag_gradient + self.cost * np.where(open_flags, by_logit, 0.0),
+            leash_curvature=self.cost * np.stack([self.space.start.curves / point.curves, open_flags * p * (1 - p)]),
         )
 
     @property

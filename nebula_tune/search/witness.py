@@ -4,41 +4,53 @@ This project's own method. The derivative by log curve is a natural gradient as 
 of log c is the identity); a flag is relaxed to the probability p that a sound's parameter is symmetric, and its
 logit's gradient divided by the root of its information. Divided by the witness's deviation, a gradient's norm is
 at most about 1 and its noise sqrt(parameters / sounds), whatever the embedding's scale.
+
+Every trial gives the curvature too (:func:`nebula_tune.scoring.curvature`), and a step is implicit in it,
+
+    move = -(I / rate + H)^-1 g,
+
+which is a damped Gauss-Newton step (Levenberg, 1944): short along the few stiff directions, whatever the rate, and
+as long as without it along the others. H is what the stored rows make of it, and never has an eigenvalue below 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import ceil
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nebula_tune.search.base import Candidate, Sampler
 from nebula_tune.search.reuse import Reuse
 from nebula_tune.search.space import Space
 from nebula_tune.trial import Floats, Point, Score
 
+STEP = 2.6
 START_PROBABILITY = 0.1  # of the flag the start nebula does not have
 START_CURVE = 0.9  # for a curve of 1 with an open flag: at 1 both laws are one, and the flag has no gradient
 LOGIT_BOUND = 4.0
 AVERAGED = 0.2  # share of the last steps whose mean is the result
+KEPT = 0.9  # share of the old curvature, and of the flags' information, kept at each step
 INFORMATION_FLOOR = 1e-3
 
 
 class Witness(Sampler):
-    """Gradient descent with momentum and a step that falls linearly to zero.
+    """Gradient descent with momentum, implicit in the curvature, with a step that falls linearly to zero.
 
-    The first ``relaxed`` share of the steps searches flags too; then each flag is hardened at one half, and the
-    curves go on alone. Where the score no longer moves the schedule is shortened: open flags are decided at once and
-    the steps left are in proportion; decided ones have ``patience`` trials more.
+    The first ``relaxed`` share of the steps searches flags too, ever more decidedly; then each flag is hardened at one
+    half, and the curves go on alone. Where the score no longer moves the schedule is shortened: open flags are decided
+    at once and the steps left are in proportion; decided ones have ``patience`` trials more.
 
     Args:
         space: the search space.
         start: where to begin.
         trials: how many trials in all, at most.
-        step: length of the first step, in units of log curve for a gradient of norm 1.
+        step: length of the first step where nothing is curved, in units of log curve for a gradient of norm 1; None:
+            STEP times the mean width of the ranges, for every trial of a step.
         momentum: share of the old direction kept at each step.
         relaxed: share of the steps that search flags.
+        cooling: while flags are open, their logits count 1 to 1 + ``cooling`` times.
         trials_a_step: trials whose gradients are averaged for a step.
         patience: trials over which the mean score has to fall by more than its standard error; None: no matter.
         reuse: sounds of earlier trials that lend their gradients, once flags are decided.
@@ -49,15 +61,17 @@ class Witness(Sampler):
         space: Space,
         start: Point,
         trials: int,
-        step: float = 3.0,
-        momentum: float = 0.9,
+        step: float | None = None,
+        momentum: float = 0.5,
         relaxed: float = 0.6,
+        cooling: float = 3.0,
         trials_a_step: int = 1,
         patience: int | None = None,
         reuse: Reuse | None = None,
     ) -> None:
-        self.space, self.trials, self.step, self.momentum = space, trials, step, momentum
+        self.space, self.trials, self.momentum, self.cooling = space, trials, momentum, cooling
         self.trials_a_step = min(trials_a_step, trials)
+        self.step = step or STEP * self.trials_a_step * _width(space)
         self.steps = ceil(trials / self.trials_a_step)
         self.relaxed_steps = round(relaxed * self.steps) if space.free_flags.any() else 0
         self.patience = None if patience is None else ceil(patience / self.trials_a_step)
@@ -75,14 +89,18 @@ class Witness(Sampler):
         self._log_curves: Floats = np.log(curves)
         bound = np.log(START_PROBABILITY / (1 - START_PROBABILITY))
         self._logits: Floats = np.where(symmetric, -bound, bound)
-        self._velocity = np.zeros_like(self._log_curves)
-        self._flag_velocity = np.zeros_like(self._log_curves)
+        self._direction, self._curvature, self._information = _Mean(self.momentum), _Mean(KEPT), _Mean(KEPT)
         self._trail: list[Floats] = []
+
+    @property
+    def _relaxed(self) -> bool:
+        return self._done < self.relaxed_steps
 
     def _point(self, log_curves: Floats) -> Point:
         flags = self._symmetric.astype(np.float64)
-        if self._done < self.relaxed_steps:
-            flags = np.where(self.space.free_flags, 1 / (1 + np.exp(-self._logits)), flags)
+        if self._relaxed:
+            decidedness = 1 + self.cooling * self._done / self.relaxed_steps
+            flags = np.where(self.space.free_flags, 1 / (1 + np.exp(-decidedness * self._logits)), flags)
         return self.space.clip(Point(np.exp(log_curves), flags))
 
     def ask(self) -> list[Candidate]:
@@ -104,6 +122,7 @@ class Witness(Sampler):
             self._shorten()
         if self._done == self.relaxed_steps:
             self._symmetric = np.where(self.space.free_flags, self._logits > 0, self._symmetric)
+            self._direction = _Mean(self.momentum)  # what open flags said of the curves is over
             self._values = []
 
     def _settled(self) -> bool:
@@ -117,7 +136,7 @@ class Witness(Sampler):
 
     def _shorten(self) -> None:
         """Decide flags now where they are open; else let the step fall to zero within the trials of one patience."""
-        if self._done < self.relaxed_steps:
+        if self._relaxed:
             self.steps = ceil(self._done * self.steps / self.relaxed_steps)
             self.relaxed_steps = self._done
         else:
@@ -125,21 +144,66 @@ class Witness(Sampler):
             self._last_steps = True
 
     def _move(self, scored: Sequence[tuple[Score, int]]) -> None:
-        decay, scores = self.momentum, [score for score, _ in scored]
-        rate = self.step * (1 - self._done / self.steps) / (1 - decay ** (self._done + 1))
-        gradient = np.mean([s.curve_gradient / s.deviation for s in scores], axis=0)
-        if self._reuse and self._done >= self.relaxed_steps:
-            gradient = self._reuse.improved(gradient, self._point(self._log_curves), scored)
-        self._velocity = decay * self._velocity + (1 - decay) * gradient
-        moved = self._log_curves - rate * self._velocity
+        scores = [score for score, _ in scored]
+
+        def mean(part: Callable[[Score], Floats]) -> Floats:
+            result: Floats = np.mean([part(score) for score in scores], axis=0)
+            return result
+
+        curves = mean(lambda s: s.curve_gradient / s.deviation)
+        if self._reuse and not self._relaxed:
+            curves = self._reuse.improved(curves, self._point(self._log_curves), scored)
+        self._direction.add(np.stack([curves, mean(lambda s: s.flag_gradient / s.deviation)]))
+        self._curvature.add(mean(lambda s: _curvature(s) / s.deviation))
+        self._information.add(mean(lambda s: s.flag_information))
+        free = np.stack([self.space.free_curves, self.space.free_flags & self._relaxed])
+        move = np.zeros(free.shape)
+        move[free] = self._implicit(free.ravel())
+        moved = self._log_curves + move[0]
         self._log_curves = np.clip(moved, np.log(self.space.low), np.log(self.space.high))
-        if self._done < self.relaxed_steps:
-            information = np.mean([s.flag_information for s in scores], axis=0) + INFORMATION_FLOOR
-            flags = np.mean([s.flag_gradient / s.deviation for s in scores], axis=0) / np.sqrt(information)
-            self._flag_velocity = decay * self._flag_velocity + (1 - decay) * flags
-            self._logits = np.clip(self._logits - rate * self._flag_velocity, -LOGIT_BOUND, LOGIT_BOUND)
+        self._logits = np.clip(self._logits + move[1], -LOGIT_BOUND, LOGIT_BOUND)
+
+    def _implicit(self, free: NDArray[np.bool_]) -> Floats:
+        """The step of the free coordinates: log curves, then logits, these over the root of their information."""
+        rate = self.step * (1 - self._done / self.steps)
+        information = np.sqrt(self._information.value + INFORMATION_FLOOR)
+        unit = np.concatenate([np.ones_like(information), information])[free]
+        curvature = self._curvature.value[np.ix_(free, free)] / unit[:, None] / unit
+        direction = self._direction.value.ravel()[free] / unit
+        result: Floats = -rate * np.linalg.solve(np.eye(len(unit)) + rate * curvature, direction)
+        return result
 
     def result(self) -> Point:
         """The mean of the last curves, with hardened flags."""
         last = self._trail[int((1 - AVERAGED) * self.steps) :]
         return self._point(np.mean(last, axis=0) if last else self._log_curves).hardened()
+
+
+class _Mean:
+    """A running mean that forgets: each new value counts ``1 - kept``, and the beginning is corrected for."""
+
+    def __init__(self, kept: float) -> None:
+        self._kept, self._sum, self._weight = kept, np.zeros(()), 0.0
+
+    def add(self, value: Floats) -> None:
+        self._sum = self._kept * self._sum + (1 - self._kept) * value
+        self._weight = self._kept * self._weight + 1 - self._kept
+
+    @property
+    def value(self) -> Floats:
+        result: Floats = self._sum / self._weight
+        return result
+
+
+def _width(space: Space) -> float:
+    """Mean width of the free ranges, in units of log curve."""
+    return float(np.log(space.high / space.low)[space.free_curves].mean())
+
+
+def _curvature(score: Score) -> Floats:
+    """A trial's curvature as a whole matrix, of log curves and then logits."""
+    rows = score.curvature.reshape(len(score.curvature), 2 * score.curvature.shape[2])
+    whole: Floats = rows.T @ rows if len(rows) else np.zeros((2 * len(score.curve_gradient),) * 2)
+    if score.leash_curvature is not None:
+        whole = whole + np.diag(score.leash_curvature.ravel())
+    return whole

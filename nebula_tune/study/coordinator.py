@@ -116,7 +116,8 @@ class Coordinator:
                 scores[key] = self._known[key]
             else:
                 first = self.plan.trial_index(phase, candidate.draw)
-                requests[key] = Request(candidate.point, first, self.plan.settings.sounds)
+                sounds, curvature = self.plan.settings.sounds, self.plan.has_curvature(phase)
+                requests[key] = Request(candidate.point, first, sounds, curvature=curvature)
         self.check_stop(bool(requests))
         for key, request in requests.items():
             self.executor.submit(key, request)

@@ -32,7 +32,7 @@ from nebula_tune.study.schema import (
     targets,
     write_outcome,
 )
-from nebula_tune.trial import Point, Score
+from nebula_tune.trial import NO_CURVATURE, Point, Score
 
 Key = tuple[int, int, int]  # phase, generation, index
 
@@ -304,6 +304,10 @@ def _score_attributes(sampler: str, score: Score) -> dict[str, Any]:
         }
         if score.advantages.size:
             attributes["gradient"]["advantages"] = score.advantages.tolist()
+        if score.curvature.size:
+            attributes["gradient"]["curvature"] = score.curvature.tolist()
+        if score.leash_curvature is not None:
+            attributes["gradient"]["leash_curvature"] = score.leash_curvature.tolist()
     return attributes
 
 
@@ -318,4 +322,6 @@ def _read_score(value: float, attributes: dict[str, Any]) -> Score:
         flag_information=np.array(gradient.get("information", ())),
         deviation=gradient.get("deviation", 0.0),
         advantages=np.array(gradient.get("advantages", ())),
+        curvature=np.array(gradient["curvature"]) if "curvature" in gradient else NO_CURVATURE,
+        leash_curvature=np.array(gradient["leash_curvature"]) if "leash_curvature" in gradient else None,
     )

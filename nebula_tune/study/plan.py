@@ -89,10 +89,15 @@ class Plan:
                     phase.step,
                     phase.momentum,
                     phase.relaxed,
+                    phase.cooling,
                     phase.trials_a_step,
                     phase.patience,
                     Reuse(partial(self._log_radii, number), phase.reuse) if phase.reuse else None,
                 )
+
+    def has_curvature(self, phase: int) -> bool:
+        """Whether a phase's sampler goes by the curvature of its trials."""
+        return bool(getattr(self.settings.search[phase], "curvature", False))
 
     def trial_index(self, phase: int, draw: int) -> int:
         """First sound index of set number ``draw`` of a phase."""
@@ -135,8 +140,10 @@ class Plan:
 
 
 def _as_it_was(study: dict[str, Any]) -> dict[str, Any]:
-    """A stored study with what its version did where today's default is another: no witness ended early."""
-    search = [{"patience": None} | p if p["sampler"] == "witness" else p for p in study["search"]]
+    """A stored study with what its version did where today's default is another: no witness ended early or knew of
+    curvature."""
+    then = {"patience": None, "curvature": False, "cooling": 0.0}
+    search = [then | p if p["sampler"] == "witness" else p for p in study["search"]]
     return study | {"search": search}
 
 

@@ -58,13 +58,16 @@ class WitnessSettings(_Strict):
     """Witness gradient; it begins at the start nebula, or at the best point of the phase before.
 
     It ends early where ``patience`` trials brought nothing. ``reuse`` earlier trials lend their sounds where near.
+    Without ``curvature`` its steps follow the gradient alone. Without a ``step`` it is as long as the range is wide.
     """
 
     sampler: Literal["witness"]
     trials: Count
-    step: Positive = 3.0
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    step: Positive | None = None
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    curvature: bool = True
     relaxed: Annotated[float, Field(ge=0, le=1)] = 0.6
+    cooling: Weight = 3.0
     trials_a_step: Count = 1
     patience: Annotated[int, Field(ge=4)] | None = 50
     reuse: Annotated[int, Field(ge=0)] = 0

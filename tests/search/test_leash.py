@@ -7,7 +7,7 @@ import pytest
 from scipy.integrate import quad
 
 from nebula_tune.search import CmaEs, Grid, Leash, Sampler, Witness
-from nebula_tune.trial import Point
+from nebula_tune.trial import Point, Score
 from tests.search.problems import START, Bowl, run, score, space
 
 SPACE = space()
@@ -58,6 +58,20 @@ def test_gradients_are_slopes(k: int) -> None:
 
     assert leashed.curve_gradient[k] == pytest.approx((value(h, 0) - value(-h, 0)) / (2 * h), rel=1e-5)
     assert leashed.flag_gradient[k] == pytest.approx((value(0, h) - value(0, -h)) / (2 * h), rel=1e-4, abs=1e-8)
+
+
+@pytest.mark.parametrize("k", range(5))
+def test_the_curvature_of_curves_is_the_slope_of_their_gradient(k: int) -> None:
+    leash, p = Leash(SPACE, 3.0), np.array([0.3, 0.6, 1.0, 0.0, 0.5])
+
+    def leashed(step: float) -> Score:
+        return leash.on(Point(np.array([0.7, 0.5, 4.0, 1.0, 0.2]) * np.exp(step * np.eye(5)[k]), p), score(1.0))
+
+    curvature = leashed(0.0).leash_curvature
+    assert curvature is not None and curvature.shape == (2, 5) and (curvature >= 0).all()
+    slope = (leashed(1e-5).curve_gradient - leashed(-1e-5).curve_gradient) / 2e-5
+    assert curvature[0, k] == pytest.approx(slope[k], rel=1e-5)
+    assert (curvature[1] > 0).tolist() == [True, True, False, False, True]
 
 
 def test_a_decided_flag_has_no_gradient_and_no_cost_changes_nothing() -> None:

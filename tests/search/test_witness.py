@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nebula_tune.search import Candidate, Sampler, Space, Witness
-from nebula_tune.search.witness import START_CURVE, START_PROBABILITY
-from nebula_tune.trial import Point, Score
+from nebula_tune.search import Candidate, Leash, Sampler, Space, Witness
+from nebula_tune.search.witness import START_CURVE, START_PROBABILITY, STEP
+from nebula_tune.trial import NO_CURVATURE, Point, Score
 from tests.search.contract import SamplerContract
 from tests.search.problems import START, Bowl, points, run, score, space
 
@@ -43,6 +43,48 @@ def test_steps_fall_linearly_and_the_last_fifth_of_the_curves_is_averaged(moment
     moved = np.log(START.curves) - np.cumsum(steps)[:, None] * gradient / deviation
     np.testing.assert_allclose(np.log(seen[1:]), moved[:-1])
     np.testing.assert_allclose(np.log(witness.result().curves), moved[8:].mean(axis=0))
+
+
+def stiff(candidate: Candidate) -> Score:
+    """A valley: along (1, 1, 0, 0, 0) a thousand times as steep as across; the curvature is told."""
+    away = np.log(candidate.point.curves / GOAL)
+    steep = np.array([1.0, 1, 0, 0, 0]) / np.sqrt(2)
+    hessian = np.eye(5) + 999 * np.outer(steep, steep)
+    rows = np.zeros((1, 2, 5))
+    rows[0, 0] = np.sqrt(999) * steep
+    return score(float(away @ hessian @ away) / 2, hessian @ away, deviation=100.0, curvature=rows)
+
+
+@pytest.mark.parametrize("step", [8.0, 100.0, 1000.0])
+def test_with_the_curvature_known_the_length_of_the_step_hardly_matters(step: float) -> None:
+    witness = Witness(space(flags=False), START, 200, step=step)
+    run(witness, stiff)
+    along = np.log(witness.result().curves / GOAL)[:2].sum()
+    assert abs(along) < 1e-3
+    if step >= 100:  # across, the step decides how far one comes
+        np.testing.assert_allclose(witness.result().curves, GOAL, rtol=1e-2)
+
+
+def test_without_it_a_long_step_does_not_come_to_rest() -> None:
+    witness = Witness(space(flags=False), START, 200, step=100.0)
+    run(witness, lambda candidate: replace(stiff(candidate), curvature=NO_CURVATURE))
+    assert np.abs(np.log(witness.result().curves / GOAL)[:2]).max() > 0.1
+
+
+def test_frozen_parameters_have_no_part_in_the_curvature() -> None:
+    witness = Witness(space(flags=False, freeze=("vco.tuning",)), START, 200, step=100.0)
+    run(witness, stiff)
+    held = np.log(START.curves[0] / GOAL[0])
+    # with the first one held the valley's floor is elsewhere: 1000 - 1 = 999 halves of it pull at the second
+    assert np.log(witness.result().curves / GOAL)[1] == pytest.approx(-held * 499.5 / 500.5, abs=0.01)
+
+
+def test_a_tight_leash_does_not_make_steps_overshoot() -> None:
+    here = space(flags=False)
+    leash, bowl = Leash(here, 1e4), Bowl(GOAL, NO_COST)
+    witness = Witness(here, Point(np.full(5, 5.0), START.probabilities), 100)
+    run(witness, lambda candidate: leash.on(candidate.point, bowl(candidate)))
+    np.testing.assert_allclose(witness.result().curves, START.curves, rtol=1e-3)
 
 
 def test_noise_is_averaged_away_by_a_falling_step() -> None:
@@ -91,6 +133,13 @@ def test_flags_are_open_for_a_share_of_the_steps_and_then_hard() -> None:
     np.testing.assert_allclose(begin.curves[1:4], START.curves[1:4])
 
 
+def test_open_flags_are_taken_ever_more_decidedly() -> None:
+    generations = run(Witness(space(), START, 40, relaxed=0.5, cooling=3.0), lambda _: score(0.0))
+    logit = np.log(START_PROBABILITY / (1 - START_PROBABILITY))
+    p = [generation[0].point.probabilities[1] for generation in generations[:20]]
+    np.testing.assert_allclose(p, 1 / (1 + np.exp(-logit * (1 + 3 * np.arange(20) / 20))))
+
+
 def test_nothing_is_relaxed_where_flags_are_not_searched() -> None:
     seen = run(Witness(space(flags=False), START, 20), Bowl(GOAL, NO_COST))
     assert not any(candidate.point.relaxed for generation in seen for candidate in generation)
@@ -110,8 +159,15 @@ def test_every_step_has_sounds_of_its_own() -> None:
         assert len(np.unique(points([generation]), axis=0)) == 1
 
 
+def test_the_first_step_is_as_long_as_the_free_ranges_are_wide() -> None:
+    here = space(flags=False, freeze=("adsr.decay",))  # whose range is the widest, down to its start of 0.025
+    assert Witness(here, START, 20).step == pytest.approx(STEP * np.log(100))
+    assert Witness(here, START, 20, trials_a_step=4).step == pytest.approx(4 * STEP * np.log(100))
+    assert Witness(here, START, 20, step=1.0, trials_a_step=4).step == 1
+
+
 def test_trials_of_a_step_are_averaged() -> None:
-    noisy, mean = Witness(space(), START, 20, trials_a_step=2), Witness(space(), START, 10)
+    noisy, mean = Witness(space(), START, 20, step=3.0, trials_a_step=2), Witness(space(), START, 10, step=3.0)
     noise = np.array([0.3, -0.2, 0.1, 0.5, 0.0])
 
     def with_noise(candidate: object) -> object:

@@ -43,6 +43,16 @@ def test_a_study_of_before_searches_could_end_early_does_not() -> None:
     assert len(told) == 1 and '"patience": null' in told[0] and '"patience": 50' in told[0]
 
 
+def test_a_study_of_before_witnesses_knew_of_curvature_goes_on_without() -> None:
+    stored = plan().resolved()
+    for key in ("curvature", "cooling"):
+        del stored["study"]["search"][1][key]
+    then = Plan.read(stored)
+    assert not then.settings.search[1].curvature and then.settings.search[1].cooling == 0
+    assert [then.has_curvature(phase) for phase in (0, 1)] == [False, False]
+    assert [plan().has_curvature(phase) for phase in (0, 1)] == [False, True]
+
+
 def test_settings_of_a_later_version_are_told_as_they_are() -> None:
     stored = plan().resolved()
     stored["study"]["search"][1]["telepathy"] = 1
