@@ -170,8 +170,7 @@ class Witness(Sampler):
         unit = np.concatenate([np.ones_like(information), information])[free]
         curvature = self._curvature.value[np.ix_(free, free)] / unit[:, None] / unit
         direction = self._direction.value.ravel()[free] / unit
-        result: Floats = -rate * np.linalg.solve(np.eye(len(unit)) + rate * curvature, direction)
-        return result
+        return -rate * _solved(np.eye(len(unit)) + rate * curvature, direction)
 
     def result(self) -> Point:
         """The mean of the last curves, with hardened flags."""
@@ -195,6 +194,20 @@ class _Mean:
         return result
 
 
+def _solved(matrix: Floats, right: Floats) -> Floats:
+    """x of matrix x = right, for a matrix with all eigenvalues above 0.
+
+    By conjugate gradients on elementwise sums: what LAPACK makes of it depends on its threads in the last bits.
+    """
+    from scipy.sparse.linalg import LinearOperator, cg
+
+    diagonal = np.diag(matrix)
+    product = LinearOperator(matrix.shape, matvec=lambda x: (matrix * x).sum(axis=1), dtype=float)
+    preconditioner = LinearOperator(matrix.shape, matvec=lambda x: x / diagonal, dtype=float)
+    found: Floats = cg(product, right, rtol=1e-10, M=preconditioner)[0]
+    return found
+
+
 def _width(space: Space) -> float:
     """Mean width of the free ranges, in units of log curve."""
     return float(np.log(space.high / space.low)[space.free_curves].mean())
@@ -203,7 +216,9 @@ def _width(space: Space) -> float:
 def _curvature(score: Score) -> Floats:
     """A trial's curvature as a whole matrix, of log curves and then logits."""
     rows = score.curvature.reshape(len(score.curvature), 2 * score.curvature.shape[2])
-    whole: Floats = rows.T @ rows if len(rows) else np.zeros((2 * len(score.curve_gradient),) * 2)
+    whole: Floats = np.zeros((2 * len(score.curve_gradient),) * 2)
+    if len(rows):
+        whole = np.einsum("ri,rj->ij", rows, rows)  # no BLAS: the same bits with any number of threads
     if score.leash_curvature is not None:
         whole = whole + np.diag(score.leash_curvature.ravel())
     return whole

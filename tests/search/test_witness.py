@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -184,6 +187,34 @@ def test_sounds_that_are_all_alike_say_nothing() -> None:
     witness = Witness(space(flags=False), START, 10)
     run(witness, lambda _: score(1.0, np.full(5, 1e-3), deviation=0.0))
     np.testing.assert_allclose(witness.result().curves, START.curves)
+
+
+SEARCH = """
+import numpy as np
+from nebula_tune.search import Space, Witness
+from nebula_tune.trial import Point, Score
+space = Space.around([f"m.p{k}" for k in range(78)], Point(np.ones(78), np.zeros(78)), (0.01, 10.0), True)
+random, witness = np.random.default_rng(0), Witness(space, space.start, 12)
+while witness.ask():
+    gradients = random.normal(size=(2, 78))
+    rows = random.normal(size=(6, 2, 78)) * 3
+    witness.tell([Score(1.0, 1.0, {}, *gradients, np.full(78, 0.05), 10.0, np.zeros(0), curvature=rows)])
+print(witness.result().curves.tobytes().hex())
+"""
+
+
+def test_the_number_of_threads_changes_no_bit() -> None:
+    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    one, four = (
+        subprocess.run(
+            [sys.executable, "-c", SEARCH],
+            env=os.environ | dict.fromkeys(threads, count),
+            check=True,
+            capture_output=True,
+        ).stdout
+        for count in ("1", "4")
+    )
+    assert one and one == four
 
 
 # Ending early
