@@ -98,7 +98,7 @@ class Try:
         changes = dict(SETTINGS[self.setting])
         times = changes.pop("times", None)
         if times:
-            changes["step"] = times * Witness(space, space.start, self.trials).step
+            changes["step"] = times * Witness(space, space.start, self.trials, sounds=self.sounds).step
         return {"sampler": "witness", "trials": self.trials, "patience": None} | changes
 
 

@@ -16,7 +16,7 @@ as long as without it along the others. H is what the stored rows make of it, an
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import ceil
+from math import ceil, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from nebula_tune.search.reuse import Reuse
 from nebula_tune.search.space import Space
 from nebula_tune.trial import Floats, Point, Score
 
-STEP = 2.6
+NOISE = 0.1625  # of the first step in each coordinate, as a share of the range's width
 START_PROBABILITY = 0.1  # of the flag the start nebula does not have
 START_CURVE = 0.9  # for a curve of 1 with an open flag: at 1 both laws are one, and the flag has no gradient
 LOGIT_BOUND = 4.0
@@ -47,11 +47,12 @@ class Witness(Sampler):
         start: where to begin.
         trials: how many trials in all, at most.
         step: length of the first step where nothing is curved, in units of log curve for a gradient of norm 1; None:
-            STEP times the mean width of the ranges, for every trial of a step.
+            so long that its noise in each coordinate, 1 / sqrt(sounds), is a sixth of the mean width of the ranges.
         momentum: share of the old direction kept at each step.
         relaxed: share of the steps that search flags.
         cooling: while flags are open, their logits count 1 to 1 + ``cooling`` times.
         trials_a_step: trials whose gradients are averaged for a step.
+        sounds: of a trial.
         patience: trials over which the mean score has to fall by more than its standard error; None: no matter.
         reuse: sounds of earlier trials that lend their gradients, once flags are decided.
     """
@@ -66,12 +67,13 @@ class Witness(Sampler):
         relaxed: float = 0.6,
         cooling: float = 3.0,
         trials_a_step: int = 1,
+        sounds: int = 256,
         patience: int | None = None,
         reuse: Reuse | None = None,
     ) -> None:
         self.space, self.trials, self.momentum, self.cooling = space, trials, momentum, cooling
         self.trials_a_step = min(trials_a_step, trials)
-        self.step = step or STEP * self.trials_a_step * _width(space)
+        self.step = step or NOISE * _width(space) * sqrt(self.trials_a_step * sounds)
         self.steps = ceil(trials / self.trials_a_step)
         self.relaxed_steps = round(relaxed * self.steps) if space.free_flags.any() else 0
         self.patience = None if patience is None else ceil(patience / self.trials_a_step)

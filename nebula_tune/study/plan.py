@@ -91,6 +91,7 @@ class Plan:
                     phase.relaxed,
                     phase.cooling,
                     phase.trials_a_step,
+                    self.settings.sounds,
                     phase.patience,
                     Reuse(partial(self._log_radii, number), phase.reuse) if phase.reuse else None,
                 )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nebula_tune.search import Candidate, Leash, Sampler, Space, Witness
-from nebula_tune.search.witness import START_CURVE, START_PROBABILITY, STEP
+from nebula_tune.search.witness import NOISE, START_CURVE, START_PROBABILITY
 from nebula_tune.trial import NO_CURVATURE, Point, Score
 from tests.search.contract import SamplerContract
 from tests.search.problems import START, Bowl, points, run, score, space
@@ -162,10 +162,11 @@ def test_every_step_has_sounds_of_its_own() -> None:
         assert len(np.unique(points([generation]), axis=0)) == 1
 
 
-def test_the_first_step_is_as_long_as_the_free_ranges_are_wide() -> None:
+def test_the_noise_of_the_first_step_is_a_share_of_the_free_ranges() -> None:
     here = space(flags=False, freeze=("adsr.decay",))  # whose range is the widest, down to its start of 0.025
-    assert Witness(here, START, 20).step == pytest.approx(STEP * np.log(100))
-    assert Witness(here, START, 20, trials_a_step=4).step == pytest.approx(4 * STEP * np.log(100))
+    for trials, sounds in ((1, 256), (4, 256), (1, 64)):
+        witness = Witness(here, START, 20, trials_a_step=trials, sounds=sounds)
+        assert witness.step / np.sqrt(trials * sounds) == pytest.approx(NOISE * np.log(100))
     assert Witness(here, START, 20, step=1.0, trials_a_step=4).step == 1
 
 
