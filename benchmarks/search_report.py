@@ -107,7 +107,7 @@ def comparison(found: Found, target: str) -> list[str]:
 
 
 def ratios(found: Found, targets: Sequence[str]) -> list[str]:
-    """Medians of the witness after 100 trials as shares of the paper's result after 1000, and of the hand-made nebula's,
+    """Medians of the witness after 100 trials as shares of the paper's result after 1000 and of the hand-made nebula's,
     over all seeds that both were worked out for."""
     lines = ["| target | space | of the paper's, same space | of the paper's, its own space | of `drum` |"]
     lines.append("| --- " * 5 + "|")
