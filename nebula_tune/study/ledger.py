@@ -218,6 +218,7 @@ class TrialWriter:
         from optuna.storages._rdb import models
 
         self._ledger, self._name = ledger, name
+        self._last: Key | None = None
         self._study = ledger.study_row(name)
         tables = (models.TrialModel, models.TrialValueModel, models.TrialParamModel, models.TrialUserAttributeModel)
         self._trials, self._values, self._params, self._attributes = (model.__table__ for model in tables)
@@ -236,9 +237,13 @@ class TrialWriter:
         }
 
     def write(self, key: Key, sampler: str, point: Point, first_index: int, outcome: Score | Failure) -> int:
-        """Keep a trial: COMPLETE with its score, or FAIL with its error. Returns its row in Optuna's table."""
+        """Keep a trial: COMPLETE with its score, or FAIL with its error. Returns its row in Optuna's table.
+
+        The same trial twice in a row is kept once: an interruption may fall between a write and the note of it.
+        """
         from optuna.trial import TrialState
 
+        repeated, self._last = key == self._last, key
         failed = isinstance(outcome, Failure)
         values = {name: float(point.curves[k]) for k, name, _ in self._curves}
         values |= {name: float(point.symmetric[k]) for k, name, _ in self._flags}
@@ -256,7 +261,7 @@ class TrialWriter:
 
         def insert(connection: sa.Connection, again: bool) -> int:
             self._ledger.check_lease(connection, self._name)
-            if again and (there := self._row_of(connection, key)) is not None:
+            if (again or repeated) and (there := self._row_of(connection, key)) is not None:
                 return there
             last = sa.select(sa.func.max(self._trials.c.number)).where(self._trials.c.study_id == self._study)
             number = connection.execute(last).scalar()

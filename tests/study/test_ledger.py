@@ -54,6 +54,13 @@ def test_a_trial_reads_back_bit_for_bit(ledger: Ledger, writer: TrialWriter) -> 
     assert second.key == (1, 2, 4) and second.score is None
 
 
+def test_a_trial_written_again_after_an_interruption_is_there_once(ledger: Ledger, writer: TrialWriter) -> None:
+    point = Point(np.array([0.3, 1.0, 2.0]), np.array([0.0, 1.0, 0.0]))
+    rows = [writer.write(key, "grid", point, 5, score(3.0)) for key in ((0, 0, 0), (0, 0, 1), (0, 0, 1), (0, 0, 2))]
+    assert rows[1] == rows[2]
+    assert [trial.key for trial in ledger.trials("one")] == [(0, 0, 0), (0, 0, 1), (0, 0, 2)]
+
+
 def test_optuna_sees_the_trial_it_would_have_written_itself(ledger: Ledger, writer: TrialWriter) -> None:
     point = Point(np.array([0.3, 1.0, 2.0]), np.array([0.0, 1.0, 0.0]))
     writer.write((0, 0, 0), "grid", point, 5, score(3.0))
