@@ -27,11 +27,10 @@ from nebula_tune.guards import SHARES, penalties
 from nebula_tune.nebula import Nebula
 from nebula_tune.synth import Synth, architecture
 from nebula_tune.synth.parameters import SMALLEST_RADIUS
-from nebula_tune.trial import NO_CURVATURE, Floats, Point, Score
+from nebula_tune.trial import INFORMATION_FLOOR, NO_CURVATURE, Floats, Point, Score
 
 ROWS = 6  # of a curvature's factor
 CURVATURE_SOUNDS = 1024  # of a trial, at most, that its curvature is taken from
-INFORMATION_FLOOR = 1e-3
 CHUNK = 16  # sounds of a chunk on a CPU: 16 workers have something to do in a trial of 256 (benchmarks/ledger.md)
 
 

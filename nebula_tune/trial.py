@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+INFORMATION_FLOOR = 1e-3  # added to a coordinate's, so that one without any divides by no zero
 NO_CURVATURE: Floats = np.zeros((0, 2, 0))
 
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from nebula_tune.search.base import Candidate, Sampler
 from nebula_tune.search.reuse import Reuse
 from nebula_tune.search.space import Space
-from nebula_tune.trial import Floats, Point, Score
+from nebula_tune.trial import INFORMATION_FLOOR, Floats, Point, Score
 
 NOISE = 0.1625  # of the first step in each coordinate, as a share of the range's width
 START_PROBABILITY = 0.1  # of the flag the start nebula does not have
@@ -32,7 +32,6 @@ START_CURVE = 0.9  # for a curve of 1 with an open flag: at 1 both laws are one,
 LOGIT_BOUND = 4.0
 AVERAGED = 0.2  # share of the last steps whose mean is the result
 KEPT = 0.9  # share of the old curvature, and of the flags' information, kept at each step
-INFORMATION_FLOOR = 1e-3
 
 
 class Witness(Sampler):
