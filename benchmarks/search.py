@@ -355,7 +355,7 @@ def main() -> None:
     search.add_argument("--device", default="cpu")
     search.add_argument("--vectors", type=Path, help="what `prepare` wrote, where the folders are not")
     report = commands.add_parser("report", help="tables and a picture")
-    report.add_argument("out", type=Path, help="folder of results")
+    report.add_argument("out", type=Path, help="folder of results, or search.jsonl")
     report.add_argument("--to", type=Path, default=Path(__file__).with_suffix(".md"))
     options = parser.parse_args()
     if options.command == "prepare":

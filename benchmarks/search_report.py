@@ -26,13 +26,20 @@ NAMES = {
 }
 
 
-def write_report(folder: Path, to: Path) -> None:
+def write_report(results: Path, to: Path) -> None:
+    """Report on a folder of results, which are kept beside it in one file; or on that file."""
+    if results.is_file():
+        each = [json.loads(line) for line in results.read_text().splitlines()]
+    else:
+        each = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
+    if not each:
+        raise SystemExit(f"{results} holds no results; make some with: python benchmarks/search.py run --out {results}")
+    if not results.is_file():
+        lines = [json.dumps(_short({key: one[key] for key in one if key != "nebula"})) for one in each]
+        to.with_suffix(".jsonl").write_text("\n".join(lines) + "\n")
     found: Found = defaultdict(list)
-    for path in sorted(folder.glob("*.json")):
-        one = json.loads(path.read_text())
+    for one in each:
         found[one["target"], one["space"], one["method"]].append(one)
-    if not found:
-        raise SystemExit(f"{folder} holds no results; make some with: python benchmarks/search.py run --out {folder}")
     compared = [t for t in _targets(found) if any(key[0] == t and key[2] == "paper" for key in found)]
     picture = to.with_suffix(".svg")
     draw(found, compared, picture)
@@ -58,6 +65,15 @@ def write_report(folder: Path, to: Path) -> None:
     lines += ["", "## Each target: start, tuned, floor", "", *improvements(found)]
     to.write_text("\n".join(lines) + "\n")
     print(to.read_text())
+
+
+def _short(part: Any) -> Any:
+    """The same with numbers of one decimal."""
+    if isinstance(part, dict):
+        return {key: _short(value) for key, value in part.items()}
+    if isinstance(part, list):
+        return [_short(value) for value in part]
+    return round(part, 1) if isinstance(part, float) else part
 
 
 def _targets(found: Found) -> list[str]:
