@@ -26,7 +26,8 @@ from nebula_tune.search.reuse import Reuse
 from nebula_tune.search.space import Space
 from nebula_tune.trial import INFORMATION_FLOOR, Floats, Point, Score
 
-NOISE = 0.1625  # of the first step in each coordinate, as a share of the range's width
+WANDERING = 1.625  # of a search at its first step's length, as a share of the range's width
+SHORT = 100  # steps; a search of fewer has no longer ones
 START_PROBABILITY = 0.1  # of the flag the start nebula does not have
 START_CURVE = 0.9  # for a curve of 1 with an open flag: at 1 both laws are one, and the flag has no gradient
 LOGIT_BOUND = 4.0
@@ -46,7 +47,8 @@ class Witness(Sampler):
         start: where to begin.
         trials: how many trials in all, at most.
         step: length of the first step where nothing is curved, in units of log curve for a gradient of norm 1; None:
-            so long that its noise in each coordinate, 1 / sqrt(sounds), is a sixth of the mean width of the ranges.
+            so long that noise, 1 / sqrt(sounds) in each coordinate, would make all steps of that length wander by
+            WANDERING times the mean width of the ranges (a search of fewer than SHORT counts as one of so many).
         momentum: share of the old direction kept at each step.
         relaxed: share of the steps that search flags.
         cooling: while flags are open, their logits count 1 to 1 + ``cooling`` times.
@@ -72,8 +74,8 @@ class Witness(Sampler):
     ) -> None:
         self.space, self.trials, self.momentum, self.cooling = space, trials, momentum, cooling
         self.trials_a_step = min(trials_a_step, trials)
-        self.step = step or NOISE * _width(space) * sqrt(self.trials_a_step * sounds)
         self.steps = ceil(trials / self.trials_a_step)
+        self.step = step or WANDERING * _width(space) * sqrt(self.trials_a_step * sounds / max(self.steps, SHORT))
         self.relaxed_steps = round(relaxed * self.steps) if space.free_flags.any() else 0
         self.patience = None if patience is None else ceil(patience / self.trials_a_step)
         self._reuse = reuse

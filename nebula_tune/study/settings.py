@@ -58,7 +58,7 @@ class WitnessSettings(_Strict):
     """Witness gradient; it begins at the start nebula, or at the best point of the phase before.
 
     It ends early where ``patience`` trials brought nothing. ``reuse`` earlier trials lend their sounds where near.
-    Without ``curvature`` its steps follow the gradient alone. Without a ``step`` the range and ``sounds`` give it.
+    Without ``curvature`` its steps follow the gradient alone. Without a ``step`` range, sounds and trials give it.
     """
 
     sampler: Literal["witness"]

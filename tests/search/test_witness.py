@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nebula_tune.search import Candidate, Leash, Sampler, Space, Witness
-from nebula_tune.search.witness import NOISE, START_CURVE, START_PROBABILITY
+from nebula_tune.search.witness import START_CURVE, START_PROBABILITY
 from nebula_tune.trial import NO_CURVATURE, Point, Score
 from tests.search.contract import SamplerContract
 from tests.search.problems import START, Bowl, points, run, score, space
@@ -162,11 +162,17 @@ def test_every_step_has_sounds_of_its_own() -> None:
         assert len(np.unique(points([generation]), axis=0)) == 1
 
 
-def test_the_noise_of_the_first_step_is_a_share_of_the_free_ranges() -> None:
+def test_the_first_step_follows_from_ranges_sounds_and_trials() -> None:
     here = space(flags=False, freeze=("adsr.decay",))  # whose range is the widest, down to its start of 0.025
-    for trials, sounds in ((1, 256), (4, 256), (1, 64)):
-        witness = Witness(here, START, 20, trials_a_step=trials, sounds=sounds)
-        assert witness.step / np.sqrt(trials * sounds) == pytest.approx(NOISE * np.log(100))
+    width = np.log(100)
+    for trials, a_step, sounds, expected in (
+        (100, 1, 256, 2.6),
+        (400, 1, 256, 1.3),
+        (400, 4, 256, 5.2),
+        (100, 1, 64, 1.3),
+    ):
+        witness = Witness(here, START, trials, trials_a_step=a_step, sounds=sounds)
+        assert witness.step == pytest.approx(expected * width)
     assert Witness(here, START, 20, step=1.0, trials_a_step=4).step == 1
 
 
