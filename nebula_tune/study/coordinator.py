@@ -108,6 +108,7 @@ class Coordinator:
 
     def _score(self, phase: int, sampler: str, generation: int, candidates: Sequence[Candidate]) -> list[Score | None]:
         """Scores of a generation: from the ledger where it has them, else from the executor."""
+        sounds, curvature = self.plan.settings.sounds, self.plan.has_curvature(phase)
         requests: dict[Key, Request] = {}
         scores: dict[Key, Score | None] = {}
         for index, candidate in enumerate(candidates):
@@ -116,7 +117,6 @@ class Coordinator:
                 scores[key] = self._known[key]
             else:
                 first = self.plan.trial_index(phase, candidate.draw)
-                sounds, curvature = self.plan.settings.sounds, self.plan.has_curvature(phase)
                 requests[key] = Request(candidate.point, first, sounds, curvature=curvature)
         self.check_stop(bool(requests))
         for key, request in requests.items():

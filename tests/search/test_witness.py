@@ -170,6 +170,7 @@ def test_the_first_step_follows_from_ranges_sounds_and_trials() -> None:
         (400, 1, 256, 1.3),
         (400, 4, 256, 5.2),
         (100, 1, 64, 1.3),
+        (20, 1, 64, 1.3),  # as one of 100
     ):
         witness = Witness(here, START, trials, trials_a_step=a_step, sounds=sounds)
         assert witness.step == pytest.approx(expected * width)
