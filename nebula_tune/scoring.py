@@ -271,6 +271,8 @@ def curvature(distances: Tensor, scores: Floats) -> Floats:
         distances: (sounds, sounds) float64, between the trial's sounds.
         scores: (sounds, 2, parameters), by log curve and by logit.
     """
+    from scipy.linalg import eigh
+
     n = len(distances)
     centred = distances.clone().fill_diagonal_(0)
     rows = centred.sum(dim=1) / (n - 1)
@@ -279,10 +281,12 @@ def curvature(distances: Tensor, scores: Floats) -> Floats:
     flat = torch.from_numpy(scores.reshape(n, -1))
     scale = (flat.square().mean(dim=0) + INFORMATION_FLOOR).sqrt()  # eigenvalues are compared by what draws can tell
     flat = flat / scale
-    values, vectors = torch.linalg.eigh(-2 / (n * (n - 1)) * flat.T @ centred @ flat)
-    top = values[-ROWS:].clamp(min=0).sqrt()[:, None] * vectors[:, -ROWS:].T * scale
-    digits = 3 - int(np.floor(np.log10(max(float(top.abs().max()), 1e-12))))
-    factor: Floats = np.round(top.numpy().reshape(-1, *scores.shape[1:]), digits)
+    whole = (-2 / (n * (n - 1)) * flat.T @ centred @ flat).numpy()
+    # Not torch's eigh: the divide and conquer of its LAPACK has failed to converge on such a matrix.
+    values, vectors = eigh(whole, subset_by_index=[max(len(whole) - ROWS, 0), len(whole) - 1])
+    top = np.sqrt(values.clip(min=0))[:, None] * vectors.T * scale.numpy()
+    digits = 3 - int(np.floor(np.log10(max(float(np.abs(top).max()), 1e-12))))
+    factor: Floats = np.round(top.reshape(-1, *scores.shape[1:]), digits)
     return factor
 
 
