@@ -82,11 +82,11 @@ def _targets(found: Found) -> list[str]:
     return list(dict.fromkeys(target for target, _, _ in found))
 
 
-def _figure(values: Sequence[float]) -> str:
+def _figure(values: Sequence[float], digits: int = 1) -> str:
     if not values:
         return ""
-    low, high = min(values), max(values)
-    return f"{median(values):.1f}" + (f" ({low:.1f} … {high:.1f})" if len(values) > 1 else "")
+    middle, low, high = (f"{value:.{digits}f}" for value in (median(values), min(values), max(values)))
+    return f"{middle} ({low} … {high})" if len(values) > 1 else middle
 
 
 def at(runs: Sequence[Mapping[str, Any]], trials: int | str, key: str = "mmd_unbiased") -> list[float]:
@@ -145,9 +145,8 @@ def ratios(found: Found, targets: Sequence[str]) -> list[str]:
                     shares.append("")
                     continue
                 ratio = median(ours for ours, _ in both) / median(theirs for _, theirs in both)
-                each = sorted(ours / theirs for ours, theirs in both)
-                by_seed = f"{median(each):.2f} ({each[0]:.2f} … {each[-1]:.2f})"
-                shares.append(f"{ratio:.2f}; {by_seed}, {len(both)} seeds")
+                by_seed = [ours / theirs for ours, theirs in both]
+                shares.append(f"{ratio:.2f}; {_figure(by_seed, 2)}, {len(both)} seeds")
             lines.append(f"| {target} | {space} | {' | '.join(shares)} |")
     return lines
 
@@ -167,7 +166,7 @@ def improvements(found: Found) -> list[str]:
             )
             gaps = [(s - t) / (s - f) for s, t, f in zip(start, tuned, floor, strict=True)]
             better = sum(t < s for s, t in zip(start, tuned, strict=True))
-            told = "" if target == "diversity" else f"{median(gaps):.4f} ({min(gaps):.4f} … {max(gaps):.4f})"
+            told = "" if target == "diversity" else _figure(gaps, 4)
             figures = [_figure(values) for values in (start, tuned, floor)]
             figures[2] = "" if target == "diversity" else figures[2]
             lines.append(f"| {target} | {method} | {' | '.join(figures)} | {told} | {better} of {len(runs)} |")
