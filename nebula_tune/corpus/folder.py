@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
+import torch
 from numpy.typing import NDArray
 
-from nebula_tune.corpus.prepare import SILENT_DB
+from nebula_tune.corpus.prepare import SILENT_DB, Prepare, without_offset
 from nebula_tune.errors import CorpusError
 
 EXTENSIONS = frozenset({".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif"})
@@ -78,8 +79,11 @@ def fingerprint(path: Path, folder: Path) -> SoundFile:
     return SoundFile(path, path.relative_to(folder).as_posix(), key)
 
 
-def read_audio(path: Path, sample_rate: int) -> NDArray[np.float32]:
-    """Mono audio (samples,) at ``sample_rate`` Hz. Raises Unusable with the reason."""
+def read_audio(path: Path, sample_rate: int, style: Prepare = Prepare.ONSET) -> NDArray[np.float32]:
+    """Mono audio (samples,) at ``sample_rate`` Hz. Raises Unusable with the reason.
+
+    A constant offset is taken out as ``style`` says, here already: resampled, it would ring at the sound's ends.
+    """
     try:
         with soundfile.SoundFile(path) as file:
             rate = file.samplerate
@@ -91,6 +95,8 @@ def read_audio(path: Path, sample_rate: int) -> NDArray[np.float32]:
     mono = audio.mean(axis=1)
     if not (np.abs(mono) < LOUDEST).all():  # false for NaN too
         raise Unusable("not finite: NaN, infinite or absurdly large samples")
+    if style is Prepare.ONSET:
+        mono = without_offset(torch.from_numpy(mono)[None])[0].numpy()
     if np.abs(mono).max() < 10 ** (SILENT_DB / 20):
         raise Unusable("silent")
     if rate != sample_rate:

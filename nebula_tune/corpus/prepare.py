@@ -13,34 +13,81 @@ SILENT = 10 ** (SILENT_DB / 20)
 BLOCK = 4096  # samples looked at together for an onset
 LEVEL_RMS = 0.1  # -20 dB of full scale
 LEAD_SECONDS = 0.5  # rendered beyond the wanted length, so that trimming an onset does not shorten a sound
+STRETCHES = 16  # of a sound that a constant offset has to be the same in
+SHORTEST_STRETCH = 16  # samples; a sound of shorter ones tells no offset from chance
+STEADY = 4.0  # median deviations of the stretches' means that an offset exceeds
+LEAST_OFFSET = 0.004  # share of a sound's peak; the onset's threshold is 0.01, so a smaller offset moves no onset
 
 
 class Prepare(StrEnum):
-    """What is done to every sound before it is embedded."""
+    """What is done to every sound before it is embedded.
 
-    ONSET = "onset"  # trim to the onset, cut or pad, level
+    A study stores the value. A user's ``onset`` means the newest version (:meth:`named`); a stored "onset" is version 1.
+    """
+
+    ONSET = "onset-2"  # take out a constant offset, trim to the onset, cut or pad, level
+    ONSET_1 = "onset"  # the same with the offset left in: studies that were begun with version 1
     RMS_ONLY = "rms-only"  # cut or pad, level: as the paper did (section 4.1)
+
+    @classmethod
+    def named(cls, text: str) -> Prepare:
+        """By the name that users write: onset, rms-only, or one version of onset. Raises ValueError for any other."""
+        return {"onset": cls.ONSET, "onset-1": cls.ONSET_1}.get(text) or cls(text)
+
+    @property
+    def trims(self) -> bool:
+        """Whether a sound begins at its onset."""
+        return self is not Prepare.RMS_ONLY
 
     def render_seconds(self, seconds: float) -> float:
         """How long a synth must render so that ``seconds`` are left."""
-        return seconds + LEAD_SECONDS if self is Prepare.ONSET else seconds
+        return seconds + LEAD_SECONDS if self.trims else seconds
 
 
 def prepare(audio: Tensor, samples: int, style: Prepare = Prepare.ONSET) -> Tensor:
     """Sounds (sounds, any length) trimmed to their onset, cut or zero-padded to ``samples``, and levelled to one RMS.
 
-    Silent sounds come back as zeros.
+    Silent sounds come back as zeros; so does a constant, but for the paper's preparation and version 1 of ours.
     """
+    if style is Prepare.ONSET:
+        audio = without_offset(audio)
     peak = peak_of(audio)
     silent = peak < SILENT
     prepared = audio.new_zeros(len(audio), samples)
-    onsets = _onsets(audio, peak * 10 ** (ONSET_DB / 20)) if style is Prepare.ONSET else [0] * len(audio)
+    onsets = _onsets(audio, peak * 10 ** (ONSET_DB / 20)) if style.trims else [0] * len(audio)
     for k, (onset, skip) in enumerate(zip(onsets, silent.tolist(), strict=True)):
         if not skip:
             part = audio[k, onset : onset + samples]
             prepared[k, : len(part)] = part
     rms = torch.linalg.vector_norm(prepared, dim=1, keepdim=True) / samples**0.5
     return prepared.mul_(torch.where(rms > 0, LEVEL_RMS / rms, 0.0))
+
+
+def without_offset(audio: Tensor) -> Tensor:
+    """Sounds (sounds, samples) less each one's constant offset; a sound without one comes back bit for bit.
+
+    An offset is what stays the same through the whole sound: the median of the means of overlapping stretches (under
+    Hann windows, which low notes hardly leak through), where it exceeds their median deviation
+    :data:`STEADY` times, and where it is what the sound as a whole averages. Subtracting a constant changes nothing
+    above 0 Hz and puts no energy before the onset, as a high-pass filter would that starts from silence.
+    """
+    hop = audio.shape[1] // STRETCHES
+    if hop < SHORTEST_STRETCH:
+        return audio
+    window = torch.hann_window(2 * hop, dtype=audio.dtype, device=audio.device)
+    halves = (window / window.sum()).view(2, hop).T
+    # Sound by sound: products of several at once may differ in their last bits.
+    parts = torch.stack([sound[: hop * STRETCHES].view(STRETCHES, hop) @ halves for sound in audio])
+    means = parts[:, :-1, 0] + parts[:, 1:, 1]
+    offset = means.median(dim=1).values
+    deviation = (means - offset[:, None]).abs().median(dim=1).values
+    peak = torch.maximum(offset - audio.amin(dim=1), audio.amax(dim=1) - offset)  # of what is left
+    size = offset.abs()
+    far_from_mean = (means.mean(dim=1) - offset).abs() > torch.maximum(peak / 4, 1e-3 * size)
+    kept = (size <= STEADY * deviation) | (size <= LEAST_OFFSET * peak) | far_from_mean
+    if bool(kept.all()):
+        return audio
+    return audio - torch.where(kept, 0.0, offset)[:, None]
 
 
 def peak_of(audio: Tensor) -> Tensor:

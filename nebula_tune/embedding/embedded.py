@@ -193,7 +193,7 @@ def _embed_files(
             file = fingerprint(path, folder)
             vector = cache.get(file.key)
             if vector is None:
-                audio = torch.from_numpy(read_audio(path, embedding.sample_rate))[None]
+                audio = torch.from_numpy(read_audio(path, embedding.sample_rate, style))[None]
                 vector = embedding.embed_batch(prepare(audio, embedding.samples, style)).flatten(1)[0].cpu().numpy()
                 cache.put(file.key, vector)
         except Unusable as error:

@@ -30,8 +30,10 @@ class Ears:
     distance: str
 
     def __post_init__(self) -> None:
-        if self.prepare not in list(Prepare):
-            raise SettingsError(f"--prepare {self.prepare!r}: it is {' or '.join(Prepare)}")
+        try:
+            Prepare.named(self.prepare)
+        except ValueError:
+            raise SettingsError(f"--prepare {self.prepare!r}: it is onset or rms-only") from None
         if self.distance not in DISTANCES:
             raise SettingsError(f"--distance {self.distance!r}: it is {' or '.join(DISTANCES)}")
         if self.weights is not None and len(self.embeddings) != 1:
@@ -42,7 +44,7 @@ class Ears:
     @property
     def style(self) -> Prepare:
         """How sounds are prepared."""
-        return Prepare(self.prepare)
+        return Prepare.named(self.prepare)
 
     def open(self) -> dict[str, Embedding]:
         """Every embedding by its name, weights read. Raises EmbeddingError."""

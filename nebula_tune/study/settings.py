@@ -248,9 +248,20 @@ def load_study(source: str) -> StudySettings:
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or number that is none
         raise SettingsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     try:
-        return StudySettings.model_validate_json(json.dumps(data, default=str))
+        return StudySettings.model_validate_json(json.dumps(_newest(data), default=str))
     except ValidationError as error:
         raise SettingsError(f"{path}{_first_problem(error, lines)}") from None
+
+
+def _newest(data: Any) -> Any:
+    """A study file's data with the version of preparation that its word stands for."""
+    named = data.get("prepare") if isinstance(data, dict) else None
+    if not isinstance(named, str):
+        return data
+    try:
+        return data | {"prepare": Prepare.named(named).value}
+    except ValueError:
+        return data  # its validation says what is wrong
 
 
 def shipped_studies() -> list[str]:

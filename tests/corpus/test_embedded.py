@@ -42,9 +42,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of files decoded from now on."""
     names: list[str] = []
 
-    def counting(path: Path, sample_rate: int) -> np.ndarray:
+    def counting(path: Path, sample_rate: int, style: Prepare = Prepare.ONSET) -> np.ndarray:
         names.append(path.name)
-        return read_audio(path, sample_rate)
+        return read_audio(path, sample_rate, style)
 
     monkeypatch.setattr(embedded, "read_audio", counting)
     return names

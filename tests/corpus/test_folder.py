@@ -10,6 +10,7 @@ import soundfile
 
 from nebula_tune.corpus import folder
 from nebula_tune.corpus.folder import Unusable, find_audio, fingerprint, read_audio
+from nebula_tune.corpus.prepare import Prepare
 from nebula_tune.errors import CorpusError
 from tests.corpus.sounds import FORMATS, burst, loudest_hertz, tone, write
 
@@ -69,7 +70,8 @@ def test_what_lies_above_the_new_nyquist_is_removed(tmp_path: Path) -> None:
 
 
 def test_no_more_than_the_first_minute_is_read(tmp_path: Path) -> None:
-    path = write(tmp_path / "long.wav", np.full(folder.LONGEST_SECONDS * 1000 + 500, 0.1, np.float32), 1000)
+    audio = np.resize(np.float32([0.1, -0.1]), folder.LONGEST_SECONDS * 1000 + 500)
+    path = write(tmp_path / "long.wav", audio, 1000)
     assert len(read_audio(path, 1000)) == folder.LONGEST_SECONDS * 1000
 
 
@@ -115,7 +117,7 @@ def test_a_truncated_file_is_read_as_far_as_it_goes_or_refused(tmp_path: Path) -
 
 
 def test_a_quiet_sound_is_not_silent(tmp_path: Path) -> None:
-    path = write(tmp_path / "quiet.wav", 1.1e-4 * np.ones(900, np.float32), subtype="FLOAT")
+    path = write(tmp_path / "quiet.wav", 1.1e-4 * np.resize(np.float32([1, -1]), 900), subtype="FLOAT")
     assert len(read_audio(path, 8000)) == 900
 
 
@@ -132,3 +134,18 @@ def test_a_file_is_known_by_its_bytes(tmp_path: Path) -> None:
 
 def test_soundfile_can_write_what_these_tests_read() -> None:
     assert set(FORMATS) <= {name.lower() for name in soundfile.available_formats()}
+
+
+@pytest.mark.parametrize("rate", [8000, 11025])
+def test_a_file_with_an_offset_reads_like_the_one_without(tmp_path: Path, rate: int) -> None:
+    hit = tone(700, seconds=0.5, sample_rate=rate) * np.exp(-np.arange(rate // 2) / 400).astype(np.float32)
+    hit = np.concatenate([np.zeros(300, np.float32), hit])
+    plain = read_audio(write(tmp_path / "plain.wav", hit, rate), 8000)
+    offset = write(tmp_path / "offset.wav", hit + np.float32(0.2), rate)
+    np.testing.assert_allclose(read_audio(offset, 8000), plain, atol=1e-3)
+    assert read_audio(offset, 8000, Prepare.RMS_ONLY).mean() > 0.15
+
+
+def test_a_file_that_holds_a_constant_is_silent(tmp_path: Path) -> None:
+    with pytest.raises(Unusable, match="silent"):
+        read_audio(write(tmp_path / "constant.wav", np.full(5000, 0.2, np.float32), 8000), 8000)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from nebula_tune.corpus.prepare import LEVEL_RMS, Prepare, is_silent, prepare
+from nebula_tune.corpus.prepare import LEVEL_RMS, Prepare, is_silent, prepare, without_offset
 
 STYLES = pytest.mark.parametrize("style", list(Prepare))
 
@@ -103,3 +103,62 @@ def test_a_sound_is_prepared_alike_in_every_batch(style: Prepare) -> None:
 def test_a_synth_renders_as_much_more_as_an_onset_may_take() -> None:
     assert Prepare.ONSET.render_seconds(2) == 2.5
     assert Prepare.RMS_ONLY.render_seconds(2) == 2
+
+
+RATE = 22050
+TIME = torch.arange(RATE, dtype=torch.float64) / RATE
+
+
+def sounds_without_offset() -> dict[str, Tensor]:
+    """A second each, at RATE Hz, of what might be taken for one with an offset."""
+    sweep = 2 * torch.pi * (50 * TIME + 150 / 40 * (1 - torch.exp(-40 * TIME)))
+    lead = 800
+    kick = torch.sin(sweep) * torch.exp(-8 * TIME)
+    hum = torch.sin(2 * torch.pi * 31.7 * TIME)
+    thump = torch.exp(-30 * TIME)
+    return {
+        "kick": kick,
+        "kick after silence": torch.cat([torch.zeros(lead), kick[:-lead]]),
+        "kick cut short": torch.cat([kick[: RATE // 3], torch.zeros(RATE - RATE // 3)]),
+        "low note": hum,
+        "pulses below hearing": torch.sign(torch.sin(2 * torch.pi * 1.3 * TIME)),
+        "thump that swings one way": thump,
+        "noise": noise(1, RATE)[0],
+        "click": torch.cat([torch.tensor([0.9, -0.3]), torch.zeros(RATE - 2)]),
+    }
+
+
+@pytest.mark.parametrize("name", sounds_without_offset())
+def test_a_sound_without_offset_is_what_version_1_made_of_it(name: str) -> None:
+    audio = sounds_without_offset()[name].float()[None]
+    assert torch.equal(prepare(audio, RATE // 2), prepare(audio, RATE // 2, Prepare.ONSET_1))
+
+
+@pytest.mark.parametrize("offset", [0.2, -0.2, 0.01, 5.0])
+@pytest.mark.parametrize("name", ["kick", "kick after silence", "low note", "thump that swings one way"])
+def test_an_offset_changes_neither_onset_nor_sound(name: str, offset: float) -> None:
+    audio = sounds_without_offset()[name].float()[None]
+    expected = prepare(audio, RATE // 2)
+    difference = prepare(audio + offset, RATE // 2) - expected
+    # A sound's own mean may go with the offset: what can be heard is what counts.
+    assert difference.sub(difference.mean()).norm() < 1e-3 * expected.norm()
+    assert difference.norm() < 0.02 * expected.norm()
+
+
+def test_an_offset_leaves_no_energy_before_the_onset() -> None:
+    audio = sounds_without_offset()["kick after silence"].float()[None] + 0.2
+    assert without_offset(audio)[0, :800].abs().max() < 1e-5
+
+
+def test_a_constant_is_silence_and_the_papers_preparation_keeps_offsets() -> None:
+    audio = torch.full((1, RATE), 0.2)
+    assert torch.equal(prepare(audio, 100), torch.zeros(1, 100))
+    assert prepare(audio, 100, Prepare.RMS_ONLY).tolist()[0] == pytest.approx([LEVEL_RMS] * 100)
+    assert torch.equal(prepare(audio, 100, Prepare.ONSET_1), prepare(audio, 100, Prepare.RMS_ONLY))
+
+
+def test_users_mean_the_newest_version_and_stored_studies_the_first() -> None:
+    assert Prepare.named("onset") is Prepare.ONSET
+    assert Prepare("onset") is Prepare.named("onset-1") is Prepare.ONSET_1
+    with pytest.raises(ValueError, match="nonsense"):
+        Prepare.named("nonsense")
