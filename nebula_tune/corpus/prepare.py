@@ -22,7 +22,8 @@ LEAST_OFFSET = 0.004  # share of a sound's peak; the onset's threshold is 0.01, 
 class Prepare(StrEnum):
     """What is done to every sound before it is embedded.
 
-    A study stores the value. A user's ``onset`` means the newest version (:meth:`named`); a stored "onset" is version 1.
+    A study stores the value. A user's ``onset`` means the newest version (:meth:`named`); a stored "onset" is version
+    1.
     """
 
     ONSET = "onset-2"  # take out a constant offset, trim to the onset, cut or pad, level
