@@ -19,6 +19,7 @@ OPENL3: dict[str, dict[str, Any]] = {
 # name: where its class is; imported when asked for.
 EMBEDDINGS = {
     "logmel": "nebula_tune.embedding.logmel:LogMel",
+    "modulation": "nebula_tune.embedding.modulation:Modulation",
     "mss": "nebula_tune.embedding.mss:MultiScaleSpectrogram",
     "scattering": "nebula_tune.embedding.scattering:Scattering",
     "aisfx": "nebula_tune.embedding.aisfx:AiSFX",

@@ -19,6 +19,15 @@ class TestLogMel(EmbeddingContract):
         return "logmel"
 
 
+class TestModulation(EmbeddingContract):
+    shape = (1, 864)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def name(cls):
+        return "modulation"
+
+
 class TestMultiScaleSpectrogram(EmbeddingContract):
     shape = (1, 28926)
     hears_level = True
