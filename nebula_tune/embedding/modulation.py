@@ -120,7 +120,7 @@ class Modulation(Embedding):
     @cached_property
     def _rates(self) -> list[Tensor]:
         """Response of each rate's filter at the bins below Nyquist."""
-        frequencies: Floats = np.arange(COLUMNS // 2) * (self.sample_rate / HOP / COLUMNS)
+        frequencies = np.arange(COLUMNS // 2, dtype=np.float64) * (self.sample_rate / HOP / COLUMNS)
         return [self._float(response(frequencies, rate)) for rate in RATES]
 
     @cached_property
