@@ -26,18 +26,28 @@ EMBEDDINGS = {
     **dict.fromkeys(OPENL3, "nebula_tune.embedding.openl3:OpenL3"),
 }
 
+# What judges look at: made and cached like any other, but nothing is tuned or chosen by it.
+JUDGES = {"picture": "nebula_tune.evaluate.picture:Picture"}
+
+
+def refuse_judge(name: str) -> None:
+    """Raises EmbeddingError for a judge's: no study hears with it, nor does a user name it as an embedding."""
+    if name in JUDGES:
+        raise EmbeddingError(f"{name} is for the network judge only; embeddings are {', '.join(EMBEDDINGS)}")
+
 
 def embedding_class(name: str) -> type[Embedding]:
-    """The class behind a name. Raises EmbeddingError for an unknown one."""
-    if name not in EMBEDDINGS:
+    """The class behind a name, a judge's too. Raises EmbeddingError for an unknown one."""
+    known = EMBEDDINGS | JUDGES
+    if name not in known:
         raise EmbeddingError(f"no embedding {name!r}; known: {', '.join(EMBEDDINGS)}")
-    module, _, attribute = EMBEDDINGS[name].partition(":")
+    module, _, attribute = known[name].partition(":")
     found: type[Embedding] = getattr(import_module(module), attribute)
     return found
 
 
 def make_embedding(name: str, **options: Any) -> Embedding:
-    """The embedding of that name. Raises EmbeddingError for an unknown name or option."""
+    """The embedding of that name, a judge's too. Raises EmbeddingError for an unknown name or option."""
     factory: Any = embedding_class(name)
     try:
         embedding: Embedding = factory(**OPENL3.get(name, {}), **options)
@@ -46,4 +56,4 @@ def make_embedding(name: str, **options: Any) -> Embedding:
     return embedding
 
 
-__all__ = ["EMBEDDINGS", "Embedding", "embedding_class", "make_embedding"]
+__all__ = ["EMBEDDINGS", "JUDGES", "Embedding", "embedding_class", "make_embedding", "refuse_judge"]

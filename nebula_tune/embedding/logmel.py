@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nebula_tune.embedding.base import Embedding
+from nebula_tune.embedding.mel import mel_filters
 
 BANDS = 40
 TIME_BINS = 12
@@ -45,23 +46,7 @@ class LogMel(Embedding):
 
     @cached_property
     def _filters(self) -> Tensor:
-        """Triangles on the mel scale (HTK's formula), each of area 1: (bins, BANDS)."""
-        nyquist = self.sample_rate / 2
-
-        def mel(hz: np.ndarray | float) -> Any:
-            return 2595 * np.log10(1 + np.asarray(hz) / 700)
-
-        edges = 700 * (10 ** (np.linspace(mel(LOWEST_HZ), mel(nyquist), BANDS + 2) / 2595) - 1)
-        # Edges closer together than an FFT bin would leave a band empty: spread them to a bin at least.
-        width = self.sample_rate / self.fft_size
-        for k in range(1, len(edges)):
-            edges[k] = max(edges[k], edges[k - 1] + width)
-        edges = np.minimum(edges, nyquist)
-        bins = np.arange(self.fft_size // 2 + 1) * width
-        rise = (bins[:, None] - edges[None, :-2]) / (edges[1:-1] - edges[:-2])
-        fall = (edges[None, 2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
-        triangles = np.clip(np.minimum(rise, fall), 0, None)
-        return torch.from_numpy(triangles / triangles.sum(axis=0)).to(self.device, torch.float32)
+        return mel_filters(self.sample_rate, self.fft_size, BANDS, LOWEST_HZ, self.sample_rate / 2).to(self.device)
 
     @cached_property
     def _time_bins(self) -> list[tuple[int, int, int]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nebula_tune.corpus.prepare import Prepare
-from nebula_tune.embedding import Embedding, make_embedding
+from nebula_tune.embedding import Embedding, make_embedding, refuse_judge
 from nebula_tune.embedding.base import own_device
 from nebula_tune.errors import SettingsError
 
@@ -21,7 +21,7 @@ Counting = Callable[[int, int], None]
 class Ears:
     """With what sounds are heard: names of embeddings, one's weights, preparation, and the distance of vectors.
 
-    Raises SettingsError for what there is not.
+    Raises SettingsError for what there is not, EmbeddingError for a judge's embedding.
     """
 
     embeddings: Sequence[str]
@@ -40,6 +40,8 @@ class Ears:
             raise SettingsError("--weights is for one --embedding; name that one alone")
         if len(set(self.embeddings)) < len(self.embeddings):
             raise SettingsError("an --embedding is named twice")
+        for name in self.embeddings:
+            refuse_judge(name)
 
     @property
     def style(self) -> Prepare:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nebula_tune.corpus.groups import GroupBy
 from nebula_tune.corpus.prepare import Prepare
 from nebula_tune.distance import Distance, make_distance
-from nebula_tune.embedding import make_embedding
+from nebula_tune.embedding import make_embedding, refuse_judge
 from nebula_tune.embedding.embedded import Progress, Source, embed_source
 from nebula_tune.errors import UserInputError
 from nebula_tune.study.indices import Purpose, first_index
@@ -87,6 +87,7 @@ def diagnose(
     grouping = GroupBy.named(group_by)
     if pool < 1:
         raise UserInputError(f"--pool {pool}: at least 1")
+    refuse_judge(embedding)
     kind, ear, measure = architecture(synth), make_embedding(embedding), make_distance(distance)
     voice = Source(nebula, kind.resolve_sounds(nebula))
     heard = embed_source(

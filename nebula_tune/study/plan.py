@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nebula_tune.distance import DISTANCES
+from nebula_tune.embedding import refuse_judge
 from nebula_tune.errors import SettingsError
 from nebula_tune.nebula import Nebula
 from nebula_tune.scoring import log_radii
@@ -237,6 +238,7 @@ def named_embeddings(text: str) -> tuple[EmbeddingSettings, ...]:
     found = []
     for one in text.split(","):
         name, _, weight = one.partition("=")
+        refuse_judge(name.strip())
         try:
             found.append(EmbeddingSettings(name=name.strip(), weight=float(weight or 1)))
         except ValueError:

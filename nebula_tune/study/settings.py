@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from nebula_tune.corpus.prepare import Prepare
+from nebula_tune.embedding import refuse_judge
 from nebula_tune.errors import SettingsError
 from nebula_tune.files import shipped
 from nebula_tune.search import Reevaluation
@@ -114,6 +115,12 @@ class EmbeddingSettings(_Strict):
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
     name: str
     weight: Positive = 1.0
+
+    @field_validator("name")
+    @classmethod
+    def _is_no_judges(cls, name: str) -> str:
+        refuse_judge(name)
+        return name
 
     @model_validator(mode="after")
     def _device_is_the_workers(self) -> EmbeddingSettings:
