@@ -180,7 +180,6 @@ TEXTURES = {
     "mediterranean-day": ("megaglest-data", f"{TILES}/mediterran/sounds/desertday.ogg"),
     "mediterranean-night": ("megaglest-data", f"{TILES}/mediterran/sounds/night.ogg"),
     "spring-day": ("megaglest-data", f"{TILES}/spring/sounds/day.ogg"),
-    "winter-wind": ("megaglest-data", f"{TILES}/winter/sounds/wind.ogg"),
     "campaign-rain": ("flare-game", f"{FLARE}/empyrean_campaign/soundfx/environment/rain.ogg"),
     "open-wind": ("flare-game", f"{FLARE}/fantasycore/soundfx/environment/wind_loop.ogg"),
     "cave-wind": ("flare-game", f"{FLARE}/fantasycore/soundfx/environment/cave_wind_loop.ogg"),
@@ -291,7 +290,7 @@ def distinct(sounds: Sequence[Sound]) -> list[Sound]:
 def written(make: Callable[[Packages], Iterator[Sound]]) -> Callable[[Packages, Path], None]:
     """A builder that writes what a maker of sounds makes."""
 
-    def build(packages: Packages, out: Path) -> None:
+    def builder(packages: Packages, out: Path) -> None:
         for sound in make(packages):
             path = out / sound.group / f"{sound.name}.flac"
             if path.exists():
@@ -299,7 +298,7 @@ def written(make: Callable[[Packages], Iterator[Sound]]) -> Callable[[Packages, 
             path.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(path, sound.audio, sound.rate, subtype="PCM_16")
 
-    return build
+    return builder
 
 
 def fetch(package: str, below: Path) -> tuple[Path, str]:

@@ -1,0 +1,223 @@
+"""Nebulae judged by ears and classifiers that no search saw: what `specs` call winning the ear.
+
+    python benchmarks/ear.py judge TARGET NAME=NEBULA ... [--seed 0] [--others FOLDER ...] [--rows benchmarks/ear.jsonl]
+    python benchmarks/ear.py table benchmarks/ear.jsonl
+    python benchmarks/ear.py power TARGET
+
+TARGET is a folder of real sounds with a sub-folder a kit, instrument or pack (benchmarks/corpora.py makes them). For each
+nebula or constellation, `judge` adds a row to a file of JSON lines, and a row is not worked out again:
+
+* the unbiased l1 MMD of its fresh sounds to the fifth of the target that a study of that --seed holds out, under each
+  embedding, over the target's own mean distance;
+* how easily the linear classifier (`mss`) and the network judge tell its sounds from the target's, cross-fitted over
+  whole sub-folders, with each sub-folder's part of the AUC (so that two nebulae can be compared by paired intervals);
+* the share that a network trained on REAL sounds only (the target against --others) takes for the target's kind;
+* shares of sounds that rest under MIDI 24, sweep widely, or reach full scale.
+
+All sounds are new ones: index ranges that no study uses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nebula_tune.corpus.cache import digest
+from nebula_tune.corpus.groups import hold_out
+from nebula_tune.corpus.prepare import Prepare
+from nebula_tune.distance import l1_mmd
+from nebula_tune.distance.mmd import mean_within
+from nebula_tune.embedding import Embedding, make_embedding
+from nebula_tune.embedding.embedded import Embedded, Source, embed_source, one_thread
+from nebula_tune.evaluate.network import out_of_fold, share_taken_for
+from nebula_tune.evaluate.told_apart import told_apart
+from nebula_tune.guards import SHARES, penalties
+from nebula_tune.synth.architecture import Synth
+from nebula_tune.synth.voice import Voice
+
+FIRST = 12 * 2**28  # of the sounds judged: past every range of nebula_tune.study.indices
+EARS: dict[str, tuple[dict[str, Any], int]] = {  # options, and fresh sounds of a nebula
+    "logmel": ({}, 1024),
+    "modulation": ({}, 1024),
+    "mss": ({"sample_rate": 22050, "seconds": 1.0}, 1024),
+    "aisfx": ({}, 256),
+    "scattering": ({}, 128),
+}
+NETWORK_SEEDS = (0, 1)
+LINEAR_SOUNDS = 256
+SYNTH: type[Synth] = Voice
+
+
+@cache
+def ear(name: str) -> Embedding:
+    return make_embedding(name, **EARS.get(name, ({}, 0))[0])
+
+
+def vectors(source: str, name: str, sounds: int) -> Embedded:
+    """A corpus under an embedding; sounds of a nebula are new ones. Kept in the cache folder."""
+    return embed_source(Source.parse(source), ear(name), Prepare.ONSET, SYNTH, FIRST, sounds)
+
+
+def shares(nebula: str, sounds: int = 1024) -> dict[str, float]:
+    voice = SYNTH(nebula, 64, 32000, 2.5)
+    found = []
+    for first in range(FIRST, FIRST + sounds, 64):
+        human = voice.to_human(voice.draw(first, 64))
+        found.append(penalties(SYNTH, voice.render_human(human, first), human))
+    return dict(zip(SHARES, np.concatenate(found).mean(axis=0).tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What is judged: a nebula's file or name, its name in the table, the target, and the seed of its study."""
+
+    target: str
+    label: str
+    nebula: str
+    seed: int
+    others: tuple[str, ...]
+    ears: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        path = Path(self.nebula)
+        return digest(
+            [Path(self.target).name, self.label, self.seed, path.read_text() if path.exists() else self.nebula]
+        )
+
+
+def distances(judged: Judged) -> dict[str, float]:
+    """Unbiased l1 MMD to the held-out fifth over the target's mean distance, under each embedding."""
+    found = {}
+    for name in judged.ears:
+        real = vectors(judged.target, name, 0)
+        held = hold_out(real.keys, judged.seed)  # by file, as the studies are run
+        fresh = vectors(judged.nebula, name, EARS[name][1]).vectors
+        found[name] = l1_mmd(fresh, real.vectors[held]).mmd_unbiased / mean_within(real.vectors)
+    return found
+
+
+def network(judged: Judged) -> dict[str, Any]:
+    """AUC of the network judge, mean over seeds; and each sub-folder's sum of wins and number of sounds."""
+    real = vectors(judged.target, "picture", 0)
+    folders = np.array(real.folders)
+    groups = folders if len(set(folders)) > 1 else np.array(real.keys)
+    fresh = vectors(judged.nebula, "picture", 1024).vectors
+    parts: dict[str, list[float]] = {}
+    aucs = []
+    for seed in NETWORK_SEEDS:
+        run = out_of_fold(fresh, real.vectors, groups.tolist(), seed=seed)
+        aucs.append(run.auc)
+        for place, won in zip(run.y.kept, run.wins, strict=True):
+            parts.setdefault(str(groups[place]), []).append(float(won))
+    return {"auc": float(np.mean(aucs)), "by_seed": aucs, "groups": {k: [sum(v), len(v)] for k, v in parts.items()}}
+
+
+def percussion(judged: Judged) -> float | None:
+    """Share taken for the target's kind by a network trained on real sounds only."""
+    if not judged.others:
+        return None
+    real = vectors(judged.target, "picture", 0)
+    others = [vectors(folder, "picture", 0) for folder in judged.others]
+    groups = [f"{number}/{name}" for number, one in enumerate(others) for name in one.folders]
+    kind = real.folders if len(set(real.folders)) > 1 else real.keys
+    fresh = {"it": vectors(judged.nebula, "picture", 1024).vectors}
+    return share_taken_for(real.vectors, kind, np.concatenate([one.vectors for one in others]), groups, fresh)["it"]
+
+
+def judge(judged: Judged) -> dict[str, Any]:
+    torch.set_num_threads(1)
+    with one_thread():
+        real = vectors(judged.target, "mss", 0)
+        fresh = vectors(judged.nebula, "mss", EARS["mss"][1]).vectors[:LINEAR_SOUNDS]
+        groups = real.folders if len(set(real.folders)) > 1 else real.keys
+        return {
+            "key": judged.key,
+            "target": Path(judged.target).name,
+            "label": judged.label,
+            "seed": judged.seed,
+            "distance": distances(judged),
+            "linear": told_apart(fresh, real.vectors, groups),
+            "network": network(judged),
+            "taken": percussion(judged),
+            "shares": shares(judged.nebula),
+        }
+
+
+def power(target: str) -> None:
+    """What the network judge reads where the answer is known: two draws of one nebula, and halves of the target."""
+    torch.set_num_threads(1)
+    real = vectors(target, "picture", 0)
+    folders = np.array(real.folders)
+    names = np.unique(folders)
+    half = np.isin(folders, np.random.default_rng(0).permutation(names)[: len(names) // 2])
+    run = out_of_fold(real.vectors[half], real.vectors[~half], folders[~half].tolist(), folders[half].tolist())
+    print(f"half of the kits against the other half: {run.auc:.3f}")
+    for name in ("default", "drum"):
+        both = vectors(name, "picture", 1024).vectors
+        twice = out_of_fold(both[:512], both[512:], [str(k) for k in range(512)])
+        against = out_of_fold(both, real.vectors, folders.tolist())
+        print(f"{name}: two draws {twice.auc:.3f}; against the target {against.auc:.3f}")
+
+
+def table(rows: list[dict[str, Any]]) -> None:
+    """Every row, by target and label."""
+    for row in sorted(rows, key=lambda r: (r["target"], r["label"], r["seed"])):
+        far = " ".join(f"{name} {value:6.3f}" for name, value in row["distance"].items())
+        taken = "-" if row["taken"] is None else f"{row['taken']:.2f}"
+        low, wide, full = (100 * row["shares"][name] for name in ("under_midi_24", "wide_sweep", "clipped"))
+        print(
+            f"{row['target']:18} {row['label']:14} {row['seed']} {far} linear {row['linear']:.3f} "
+            f"network {row['network']['auc']:.3f} taken {taken} <24 {low:.0f} wide {wide:.0f} full {full:.0f}"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["judge", "table", "power"])
+    parser.add_argument("target")
+    parser.add_argument("nebulae", nargs="*", metavar="NAME=NEBULA")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--others", nargs="*", default=[])
+    parser.add_argument("--ears", default="logmel,modulation,mss,aisfx,scattering")
+    parser.add_argument("--rows", type=Path, default=Path(__file__).with_name("ear.jsonl"))
+    parser.add_argument("--processes", type=int, default=1)
+    arguments = parser.parse_args()
+    if arguments.what == "power":
+        power(arguments.target)
+        return
+    if arguments.what == "table":
+        table([json.loads(line) for line in Path(arguments.target).read_text().splitlines()])
+        return
+    done = (
+        {json.loads(line)["key"] for line in arguments.rows.read_text().splitlines()}
+        if arguments.rows.exists()
+        else set()
+    )
+    asked = [
+        Judged(
+            arguments.target,
+            *text.split("=", 1),
+            arguments.seed,
+            tuple(arguments.others),
+            tuple(arguments.ears.split(",")),
+        )
+        for text in arguments.nebulae
+    ]
+    with ProcessPoolExecutor(arguments.processes) as pool:
+        for row in pool.map(judge, [one for one in asked if one.key not in done]):
+            with arguments.rows.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            table([row])
+
+
+if __name__ == "__main__":
+    main()
