@@ -1,0 +1,35 @@
+"""Mel filters of equal area, as librosa and kapre have them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def mel_filters(sample_rate: int, fft_size: int, count: int, htk: bool) -> np.ndarray:
+    """Triangles of equal area over FFT bins, (count, fft_size // 2 + 1), rounded to float32 as the official ones.
+
+    The edges are ``count + 2`` frequencies equally spaced in mel (HTK's or Slaney's) from 0 to the Nyquist frequency.
+    A triangle narrower than an FFT bin may contain none (at 48 kHz and FFTs of 2048, rows 0 and 7 of the HTK bank of
+    256): it is always at the floor.
+    """
+    edges = mel_to_hz(np.linspace(0.0, highest_mel(sample_rate, htk), count + 2), htk)
+    bins = np.arange(fft_size // 2 + 1) * (sample_rate / fft_size)
+    low, middle, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+    triangles = np.minimum((bins - low) / (middle - low), (high - bins) / (high - middle))
+    areas_of_one = 2.0 / (high - low)
+    return np.asarray(np.maximum(triangles, 0.0) * areas_of_one, dtype=np.float32)
+
+
+def mel_to_hz(mel: np.ndarray, htk: bool) -> np.ndarray:
+    """Frequencies (Hz) of mel numbers, by HTK's formula or by Slaney's (linear to 1 kHz, then logarithmic)."""
+    if htk:
+        return np.asarray(700.0 * (10.0 ** (mel / 2595.0) - 1.0))
+    return np.where(mel < 15, mel * 200 / 3, 1000.0 * np.exp(np.log(6.4) / 27 * (np.maximum(mel, 15) - 15)))
+
+
+def highest_mel(sample_rate: int, htk: bool) -> float:
+    """Mel number of the Nyquist frequency, which is over 1 kHz."""
+    nyquist = sample_rate / 2
+    if htk:
+        return float(2595.0 * np.log10(1.0 + nyquist / 700.0))
+    return float(15 + 27 * np.log(nyquist / 1000) / np.log(6.4))
