@@ -16,6 +16,9 @@ OPENL3: dict[str, dict[str, Any]] = {
     for size in (512, 6144)
 }
 
+# Coala's three names, likewise.
+COALA: dict[str, dict[str, Any]] = {f"coala-{model}": {"model": model} for model in ("dual-ae-c", "dual-e-c", "cnn")}
+
 # name: where its class is; imported when asked for.
 EMBEDDINGS = {
     "logmel": "nebula_tune.embedding.logmel:LogMel",
@@ -24,6 +27,7 @@ EMBEDDINGS = {
     "scattering": "nebula_tune.embedding.scattering:Scattering",
     "aisfx": "nebula_tune.embedding.aisfx:AiSFX",
     **dict.fromkeys(OPENL3, "nebula_tune.embedding.openl3:OpenL3"),
+    **dict.fromkeys(COALA, "nebula_tune.embedding.coala:Coala"),
 }
 
 # What judges look at: made and cached like any other, but nothing is tuned or chosen by it.
@@ -50,7 +54,7 @@ def make_embedding(name: str, **options: Any) -> Embedding:
     """The embedding of that name, a judge's too. Raises EmbeddingError for an unknown name or option."""
     factory: Any = embedding_class(name)
     try:
-        embedding: Embedding = factory(**OPENL3.get(name, {}), **options)
+        embedding: Embedding = factory(**(OPENL3 | COALA).get(name, {}), **options)
     except TypeError as error:
         raise EmbeddingError(f"embedding {name} does not take these options: {error}") from error
     return embedding

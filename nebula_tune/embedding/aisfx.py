@@ -7,9 +7,7 @@ here. It hears the level of a sound too, so sounds are to be prepared to the sam
 
 from __future__ import annotations
 
-import hashlib
 import io
-import pickle
 import subprocess
 import sys
 import tempfile
@@ -26,6 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nebula_tune.embedding.base import Embedding
+from nebula_tune.embedding.checkpoint import checked, hash_of, load
 from nebula_tune.embedding.convolution import fold, in_equal_batches
 from nebula_tune.embedding.download import Source, keep, verify, weights_folder
 from nebula_tune.errors import EmbeddingError
@@ -146,34 +145,18 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """The network's tensors of a checkpoint, or of the wheel that holds it. Runs none of its code."""
     try:
         content = wheel_member(path.read_bytes()) if path.suffix == ".whl" else path.read_bytes()
-        with torch.serialization.safe_globals(NUMPY_SCALARS):
-            loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (OSError, KeyError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        raise EmbeddingError(f"{path} cannot be read as aisfx weights: {str(error).splitlines()[0]}") from error
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise EmbeddingError(f"{path} cannot be read as aisfx weights: {error}") from error
+    with torch.serialization.safe_globals(NUMPY_SCALARS):
+        loaded = load(content, path, "aisfx")
     tensors = loaded[0] if isinstance(loaded, tuple) and loaded else loaded
-    if not isinstance(tensors, dict):
-        raise EmbeddingError(f"{path} is not an aisfx checkpoint: it holds a {type(tensors).__name__}")
-    layers = {}
-    for name, shape in expected_shapes().items():
-        found = tuple(getattr(tensors.get(name), "shape", ()))
-        if found != shape:
-            raise EmbeddingError(f"{path}: {name} has shape {found} where aisfx has {shape}")
-        layers[name] = tensors[name].float()
-    return layers
+    return checked(tensors, expected_shapes(), path, "aisfx")
 
 
 def wheel_member(wheel: bytes) -> bytes:
     """The checkpoint in a wheel's content."""
     with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
         return archive.read(MEMBER)
-
-
-def hash_of(layers: dict[str, Tensor]) -> str:
-    """SHA-256 of the network's numbers, in the order of ``expected_shapes``."""
-    digest = hashlib.sha256()
-    for tensor in layers.values():
-        digest.update(tensor.contiguous().numpy().astype("<f4").tobytes())
-    return digest.hexdigest()
 
 
 def folded(layers: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]:

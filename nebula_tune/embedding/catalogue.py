@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from nebula_tune.embedding import EMBEDDINGS, OPENL3, Embedding, make_embedding
+from nebula_tune.embedding import COALA, EMBEDDINGS, OPENL3, Embedding, make_embedding
 from nebula_tune.errors import EmbeddingError
 
 OWN = "none needed"
@@ -38,10 +38,10 @@ def entries() -> list[Entry]:
 def fetch(name: str, base_url: str | None = None, console: Console | None = None) -> Path | None:
     """Get an embedding's weights into the cache; where they are, or None for one that needs none.
 
-    ``base_url`` is a mirror of OpenL3's folder of weights. Raises EmbeddingError for an unknown name and for weights
-    that cannot be had, StorageError if they cannot be kept.
+    ``base_url`` is a mirror of OpenL3's folder of weights. Coala's are not fetched: see the error. Raises
+    EmbeddingError for an unknown name and for weights that cannot be had, StorageError if they cannot be kept.
     """
-    from nebula_tune.embedding import aisfx
+    from nebula_tune.embedding import aisfx, coala
     from nebula_tune.embedding.openl3 import files
 
     if name not in EMBEDDINGS:
@@ -50,6 +50,8 @@ def fetch(name: str, base_url: str | None = None, console: Console | None = None
         return files.find(_stem(name)) or files.fetch(_stem(name), base_url, console)
     if name == "aisfx":
         return aisfx.find() or aisfx.fetch(console)
+    if name in COALA:
+        return coala.files_in_cache(COALA[name]["model"])[0]
     return None
 
 
@@ -73,7 +75,7 @@ def _stem(name: str) -> str:
 
 
 def _entry(name: str) -> Entry:
-    from nebula_tune.embedding import aisfx
+    from nebula_tune.embedding import aisfx, coala
     from nebula_tune.embedding.openl3 import files
 
     remedy = f"nebula-tune embeddings --fetch {name}"
@@ -84,6 +86,10 @@ def _entry(name: str) -> Entry:
     if name == "aisfx":
         ready = aisfx.find() is not None
         return Entry(name, 1024, 44100, 4.0, aisfx.WHEEL.licence, ready, "" if ready else remedy)
+    if name in COALA:
+        ready = coala.find(COALA[name]["model"]) is not None
+        remedy = f"git clone {coala.ADDRESS} {coala.home()}"
+        return Entry(name, 2304, 22000, 4.0, coala.LICENCE, ready, "" if ready else remedy)
     if name == "scattering":
         ready = find_spec("kymatio") is not None
         return Entry(name, 8175, 32000, 2.0, OWN, ready, "" if ready else "pip install kymatio==0.3.0")

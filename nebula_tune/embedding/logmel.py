@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nebula_tune.embedding.base import Embedding
-from nebula_tune.embedding.mel import mel_filters
+from nebula_tune.embedding.mel import averaging_filters
 
 BANDS = 40
 TIME_BINS = 12
@@ -46,7 +46,8 @@ class LogMel(Embedding):
 
     @cached_property
     def _filters(self) -> Tensor:
-        return mel_filters(self.sample_rate, self.fft_size, BANDS, LOWEST_HZ, self.sample_rate / 2).to(self.device)
+        triangles = averaging_filters(self.sample_rate, self.fft_size, BANDS, LOWEST_HZ, self.sample_rate / 2)
+        return torch.from_numpy(triangles).to(self.device, torch.float32)
 
     @cached_property
     def _time_bins(self) -> list[tuple[int, int, int]]:

@@ -1,28 +1,36 @@
-"""Filters on the mel scale, for what hears in bands."""
+"""Filters on the mel scale, for what hears in bands: of equal area, as librosa and kapre have them, or of equal sum."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import torch
-from torch import Tensor
 
 
-def mel_filters(sample_rate: int, fft_size: int, bands: int, lowest: float, highest: float) -> Tensor:
-    """Triangles on the mel scale (HTK's formula), each of area 1: (bins, bands) float32.
+def mel_filters(sample_rate: int, fft_size: int, count: int, htk: bool) -> np.ndarray:
+    """Triangles of equal area over FFT bins, (count, fft_size // 2 + 1), rounded to float32 as the official ones.
+
+    The edges are ``count + 2`` frequencies equally spaced in mel (HTK's or Slaney's) from 0 to the Nyquist frequency.
+    A triangle narrower than an FFT bin may contain none (at 48 kHz and FFTs of 2048, rows 0 and 7 of the HTK bank of
+    256): it is always at the floor.
+    """
+    edges = mel_to_hz(np.linspace(0.0, highest_mel(sample_rate, htk), count + 2), htk)
+    bins = np.arange(fft_size // 2 + 1) * (sample_rate / fft_size)
+    low, middle, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+    triangles = np.minimum((bins - low) / (middle - low), (high - bins) / (high - middle))
+    areas_of_one = 2.0 / (high - low)
+    return np.asarray(np.maximum(triangles, 0.0) * areas_of_one, dtype=np.float32)
+
+
+def averaging_filters(sample_rate: int, fft_size: int, count: int, lowest: float, highest: float) -> np.ndarray:
+    """Triangles on HTK's mel scale, each summing to 1 over the FFT's bins: (fft_size // 2 + 1, count) float64.
 
     Args:
         sample_rate: Hz.
-        fft_size: samples; of its fft_size / 2 + 1 bins.
+        fft_size: samples.
+        count: of triangles.
         lowest: Hz, where the first triangle begins.
         highest: Hz, where the last one ends; half the sample rate at most.
     """
-
-    def mel(hz: np.ndarray | float) -> Any:
-        return 2595 * np.log10(1 + np.asarray(hz) / 700)
-
-    edges = 700 * (10 ** (np.linspace(mel(lowest), mel(highest), bands + 2) / 2595) - 1)
+    edges = mel_to_hz(np.linspace(htk_mel(lowest), htk_mel(highest), count + 2), htk=True)
     # Edges closer together than an FFT bin would leave a band empty: spread them to a bin at least.
     width = sample_rate / fft_size
     for k in range(1, len(edges)):
@@ -32,4 +40,24 @@ def mel_filters(sample_rate: int, fft_size: int, bands: int, lowest: float, high
     rise = (bins[:, None] - edges[None, :-2]) / (edges[1:-1] - edges[:-2])
     fall = (edges[None, 2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
     triangles = np.clip(np.minimum(rise, fall), 0, None)
-    return torch.from_numpy(triangles / triangles.sum(axis=0)).to(torch.float32)
+    return np.asarray(triangles / triangles.sum(axis=0))
+
+
+def mel_to_hz(mel: np.ndarray, htk: bool) -> np.ndarray:
+    """Frequencies (Hz) of mel numbers, by HTK's formula or by Slaney's (linear to 1 kHz, then logarithmic)."""
+    if htk:
+        return np.asarray(700.0 * (10.0 ** (mel / 2595.0) - 1.0))
+    return np.where(mel < 15, mel * 200 / 3, 1000.0 * np.exp(np.log(6.4) / 27 * (np.maximum(mel, 15) - 15)))
+
+
+def highest_mel(sample_rate: int, htk: bool) -> float:
+    """Mel number of the Nyquist frequency, which is over 1 kHz."""
+    nyquist = sample_rate / 2
+    if htk:
+        return htk_mel(nyquist)
+    return float(15 + 27 * np.log(nyquist / 1000) / np.log(6.4))
+
+
+def htk_mel(hz: float) -> float:
+    """Mel number of a frequency (Hz) by HTK's formula."""
+    return float(2595.0 * np.log10(1.0 + hz / 700.0))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.embedding import aisfx_checkpoint
+from tests.embedding import aisfx_checkpoint, coala_repository
 from tests.embedding.fixtures import make_random_weights
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -45,6 +45,15 @@ def aisfx_weights(tmp_path_factory):
     path = tmp_path_factory.mktemp("aisfx") / "checkpoint.pth"
     aisfx_checkpoint.write(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def coala_weights(tmp_path_factory):
+    """Folder like Coala's repository, with seeded checkpoints and a scaler that scikit-learn 0.22.1 pickled."""
+    folder = tmp_path_factory.mktemp("coala")
+    with np.load(FIXTURES / "expected_coala.npz") as file:
+        coala_repository.write(folder, file["scaler/protocol 4"].tobytes())
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -71,11 +71,16 @@ def test_wrong_checkpoints_are_one_clear_line(tmp_path):
     short["embedding_net.conv_block2.conv1.weight"] = torch.zeros(128, 64, 5, 5)
     missing = tensors()
     del missing["embedding_net.conv_block4.bn2.bias"]
-    for content, said in [((short, {}), r"\(128, 64, 5, 5\)"), (missing, "bn2.bias"), ([1, 2], "not an aisfx")]:
+    for content, said in [
+        ((short, {}), r"\(128, 64, 5, 5\)"),
+        (missing, "bn2.bias"),
+        ([1, 2], "not a checkpoint of aisfx"),
+    ]:
         torch.save(content, tmp_path / "bad.pth")
         with pytest.raises(EmbeddingError, match=said):
             AiSFX(weights=tmp_path / "bad.pth")
     (tmp_path / "bad.whl").write_bytes(b"no wheel")
-    for name in ("bad.whl", "nowhere.pth"):
+    (tmp_path / "empty.pth").touch()
+    for name in ("bad.whl", "nowhere.pth", "empty.pth"):
         with pytest.raises(EmbeddingError, match="cannot be read"):
             AiSFX(weights=tmp_path / name)

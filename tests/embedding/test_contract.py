@@ -62,6 +62,35 @@ class TestAiSFX(EmbeddingContract):
         return {"weights": aisfx_weights}
 
 
+class TestCoala(EmbeddingContract):
+    shape = (2, 1152)
+    hears_level = True
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def name(cls):
+        return "coala-dual-ae-c"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def options(cls, coala_weights):
+        return {"weights": coala_weights}
+
+
+class TestCoalaCNN(TestCoala):
+    shape = (4, 1152)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def name(cls):
+        return "coala-cnn"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def options(cls, coala_weights):
+        return {"weights": coala_weights, "seconds": 10.0}
+
+
 class TestOpenL3(EmbeddingContract):
     shape = (2, 512)
 
@@ -111,8 +140,8 @@ def test_an_openl3_name_cannot_be_overruled_by_an_option(openl3_weights):
 def test_heavy_packages_are_imported_only_when_used():
     code = (
         "import sys, nebula_tune.embedding.openl3, nebula_tune.embedding.aisfx, nebula_tune.embedding.scattering\n"
-        "import nebula_tune.embedding.catalogue\n"
-        "print([m for m in ('h5py', 'kymatio', 'scipy', 'tensorflow', 'aisfx') if m in sys.modules])"
+        "import nebula_tune.embedding.catalogue, nebula_tune.embedding.coala\n"
+        "print([m for m in ('h5py', 'kymatio', 'scipy', 'tensorflow', 'aisfx', 'sklearn') if m in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

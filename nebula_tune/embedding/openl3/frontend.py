@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nebula_tune.embedding.mel import mel_filters
 from nebula_tune.errors import EmbeddingError
 
 SAMPLE_RATE = 48000  # Hz
@@ -55,35 +56,6 @@ ZEROS_BEFORE = {"legacy": 982, "kapre": 0, "librosa": 1024}
 FRONTENDS = tuple(ZEROS_BEFORE)
 
 
-def mel_to_hz(mel: np.ndarray, htk: bool) -> np.ndarray:
-    """Frequencies (Hz) of mel numbers, by HTK's formula or by Slaney's (linear to 1 kHz, then logarithmic)."""
-    if htk:
-        return np.asarray(700.0 * (10.0 ** (mel / 2595.0) - 1.0))
-    return np.where(mel < 15, mel * 200 / 3, 1000.0 * np.exp(np.log(6.4) / 27 * (np.maximum(mel, 15) - 15)))
-
-
-def highest_mel(htk: bool) -> float:
-    """Mel number of the Nyquist frequency."""
-    nyquist = SAMPLE_RATE / 2
-    if htk:
-        return float(2595.0 * np.log10(1.0 + nyquist / 700.0))
-    return float(15 + 27 * np.log(nyquist / 1000) / np.log(6.4))
-
-
-def mel_filters(fft_size: int, count: int, htk: bool) -> np.ndarray:
-    """Triangles of equal area over FFT bins, (count, fft_size // 2 + 1), rounded to float32 as the official ones.
-
-    The edges are ``count + 2`` frequencies equally spaced in mel from 0 to the Nyquist frequency. A triangle
-    narrower than an FFT bin may contain none (rows 0 and 7 of the HTK bank of 256): it is always at the floor.
-    """
-    edges = mel_to_hz(np.linspace(0.0, highest_mel(htk), count + 2), htk)
-    bins = np.arange(fft_size // 2 + 1) * (SAMPLE_RATE / fft_size)
-    low, middle, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    triangles = np.minimum((bins - low) / (middle - low), (high - bins) / (high - middle))
-    areas_of_one = 2.0 / (high - low)
-    return np.asarray(np.maximum(triangles, 0.0) * areas_of_one, dtype=np.float32)
-
-
 class Frontend:
     """Images of 1-s windows: ``frontend(windows)`` is (windows, frequencies, times) float64 in [-80, 0] dB.
 
@@ -105,7 +77,7 @@ class Frontend:
         if picture.is_mel:
             before = ZEROS_BEFORE[frontend]
             after = (picture.times - 1) * HOP + picture.fft_size - WINDOW - before
-            filters = mel_filters(picture.fft_size, picture.frequencies, htk=self.legacy)
+            filters = mel_filters(SAMPLE_RATE, picture.fft_size, picture.frequencies, htk=self.legacy)
             self._filters = torch.from_numpy(filters.T.astype(np.float64)).to(device)
         self._padding = (before, after)
 
