@@ -48,6 +48,12 @@ def compare(
         str, typer.Option(help="onset (trim to the onset, level), or rms-only (level), as in the paper.")
     ] = "onset",
     synth: Annotated[str, typer.Option(help="The synth's architecture, of nebulae.")] = "voice",
+    told_apart: Annotated[
+        bool,
+        typer.Option(
+            "--told-apart", help="Also how easily a network and a linear classifier tell the corpora apart; slower."
+        ),
+    ] = False,
     seed: Seed = 0,
     as_json: Json = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List every skipped file.")] = False,
@@ -66,7 +72,7 @@ def compare(
     if out is not None:
         check_picture(out)
     ears = Ears(tuple(embedding or ["logmel"]), weights, prepare, distance)
-    how = comparing.Protocol(sounds, n, trials, group_by, synth, seed)
+    how = comparing.Protocol(sounds, n, trials, group_by, synth, seed, told_apart)
     with counting("comparing") as progress:
         reports = comparing.compare(corpora, ears, how, _note, progress)
     for corpus in reports[0]["corpora"]:

@@ -17,6 +17,7 @@ from nebula_tune.distance.inference import halvings, infer_from_sums
 from nebula_tune.embedding import Embedding
 from nebula_tune.embedding.embedded import Embedded, Source, embed_source
 from nebula_tune.errors import SettingsError
+from nebula_tune.evaluate import telling
 from nebula_tune.evaluate import trials as protocol
 from nebula_tune.evaluate.ears import Counting, Ears, Note
 from nebula_tune.evaluate.matrices import Matrix, across, among
@@ -24,13 +25,15 @@ from nebula_tune.study.indices import Purpose, first_index
 from nebula_tune.synth import Synth, architecture
 
 TRIAL_SOUNDS = 1000  # of each corpus, in the paper's trials
+JUDGE_SECONDS = 40  # of one core, to train networks for a row (docs/evaluation.md)
 FEW_GROUPS = 20  # fewer make the interval and the p-value rough
 
 
 @dataclass(frozen=True)
 class Protocol:
     """How corpora are compared: sounds of each at most, sounds a trial (None: 1000, or half of the smaller corpus),
-    trials, what is a group, the synth of nebulae, and the seed. Raises SettingsError for what cannot be."""
+    trials, what is a group, the synth of nebulae, the seed, and whether judges also tell corpora apart. Raises
+    SettingsError for what cannot be."""
 
     sounds: int = 2000
     n: int | None = None
@@ -38,6 +41,7 @@ class Protocol:
     group_by: str = "auto"
     synth: str = "voice"
     seed: int = 0
+    told_apart: bool = False
 
     def __post_init__(self) -> None:
         GroupBy.named(self.group_by)
@@ -80,14 +84,37 @@ def compare(texts: Sequence[str], ears: Ears, how: Protocol, note: Note, countin
     A row has the mean and standard deviation of eq. 2 over the paper's trials of n against n sounds, and the unbiased
     estimate of all sounds with its 95 % interval and p-value. Of a corpus with itself: eq. 2 over its halvings, and
     mean and 95 % range of the unbiased estimate over halvings that keep groups whole, which is what chance makes of
-    one law; it has no p-value. Raises UserInputError for what cannot be compared.
+    one law; it has no p-value. Where judges were asked for, ``told_apart`` is what :func:`telling.verdicts` says of
+    the row. Raises UserInputError for what cannot be compared.
     """
     if len(texts) < 2:
         raise SettingsError("compare needs two corpora at least: folders, nebulae or white-noise")
     sources, synth = [Source.parse(text) for text in texts], architecture(how.synth)
-    return [
+    reports = [
         _under(name, embedding, sources, synth, ears, how, note, counting) for name, embedding in ears.open().items()
     ]
+    if how.told_apart:
+        _tell_apart(reports, sources, synth, how, note, counting)
+    return reports
+
+
+def _tell_apart(
+    reports: Sequence[dict[str, Any]],
+    sources: Sequence[Source],
+    synth: type[Synth],
+    how: Protocol,
+    note: Note,
+    counting: Counting,
+) -> None:
+    """Add the judges' verdicts to the rows of all reports: they hear with none of the reports' embeddings."""
+    corpora = reports[0]["corpora"]
+    places = {(a["name"], b["name"]): (i, j) for i, a in enumerate(corpora) for j, b in enumerate(corpora)}
+    note(f"telling corpora apart: up to {JUDGE_SECONDS} seconds of one core for each of {len(reports[0]['rows'])} rows")
+    grouped_by = [GroupBy(corpus["grouped_by"]) for corpus in corpora]
+    found = telling.verdicts(sources, grouped_by, synth, how.sounds, how.seed, counting)
+    for report in reports:
+        for row in report["rows"]:
+            row["told_apart"] = found[places[row["a"], row["b"]]]
 
 
 def _under(

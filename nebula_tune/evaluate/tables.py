@@ -13,6 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from nebula_tune.evaluate.telling import EYES
 from nebula_tune.files import write_atomically
 
 WIDTH = 120  # columns where there is no terminal
@@ -29,7 +30,9 @@ def print_comparison(report: Report) -> None:
     short = short_names(report)
     for column in ("corpus 1", "corpus 2"):
         table.add_column(column, overflow="fold", min_width=12)
-    for column in ("eq. 2", "std", "n", "unbiased", "95 % interval", "p"):
+    judged = report["protocol"]["told_apart"]
+    columns = ["eq. 2", "std", "n", "unbiased", "95 % interval", "p"]
+    for column in columns + (["network AUC", "linear"] if judged else []):
         table.add_column(column, justify="right", no_wrap=True)
     for row in report["rows"]:
         low, high = row["ci95"] or (None, None)
@@ -41,7 +44,8 @@ def print_comparison(report: Report) -> None:
             str(row["n"]),
             _figure(row["mmd_unbiased"]),
             "-" if low is None else f"{_figure(low)} … {_figure(high)}",
-            "-" if row["p_value"] is None else f"{row['p_value']:.3f}",
+            _share(row["p_value"]),
+            *(_share(value) for value in (_told_apart(row).values() if judged else [])),
         )
     console.print(table)
     for corpus in report["corpora"]:
@@ -92,6 +96,15 @@ def _figure(value: float | None) -> str:
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.1f}"
 
 
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _told_apart(row: Report) -> dict[str, float | None]:
+    """Each judge's verdict; None where a corpus has too few groups for halves."""
+    return {judge: (row["told_apart"] or {}).get(judge) for judge in EYES}
+
+
 def _interval(value: Report) -> str:
     return f"{value['mean']:.3f} ± {(value['ci95'][1] - value['ci95'][0]) / 2:.3f}"
 
@@ -110,6 +123,7 @@ def save_comparisons(reports: Sequence[Report], path: Path) -> None:
     """All embeddings' rows as csv."""
     rows = []
     for report in reports:
+        judged = report["protocol"]["told_apart"]
         for row in report["rows"]:
             low, high = row["ci95"] or (None, None)
             sizes = {corpus["name"]: corpus for corpus in report["corpora"]}
@@ -132,6 +146,7 @@ def save_comparisons(reports: Sequence[Report], path: Path) -> None:
                     "groups_1": sizes[row["a"]]["groups"],
                     "groups_2": sizes[row["b"]]["groups"],
                 }
+                | {f"told_apart_{judge}": value for judge, value in (_told_apart(row) if judged else {}).items()}
             )
     _save(rows, path)
 

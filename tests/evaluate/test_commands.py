@@ -65,6 +65,29 @@ def test_compare_gives_every_nebula_sounds_of_its_own(call) -> None:
     assert rows["drum", "drum (2)"]["ci95"][0] == 0 and report["notes"] == []
 
 
+def test_compare_tells_corpora_apart_where_asked(call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("NETWORKS", 1), ("FOLDS", 2), ("LEAST_STEPS", 2), ("EPOCHS", 1)):
+        monkeypatch.setattr(f"nebula_tune.evaluate.network.{name}", value)
+    paths = sorted(make_target(tmp_path / "kits", 18).iterdir())
+    for k, path in enumerate(paths):
+        (tmp_path / f"kits/{k % 3}").mkdir(exist_ok=True)
+        path.rename(tmp_path / f"kits/{k % 3}/{path.name}")
+    common = ["compare", "kits", "white-noise", "--sounds", "24", "--trials", "4", "--group-by", "folder"]
+    asked = [*common, "--told-apart", "--csv", "t.csv"]
+    reports = json.loads(call(*asked, "--json", "--embedding", "logmel", "--embedding", "mss").out)
+    found = [{(row["a"], row["b"]): row["told_apart"] for row in one["rows"]} for one in reports]
+    assert found[0] == found[1], "judges hear with none of the embeddings"
+    assert found[0]["kits", "kits"] is None, "three groups have no halves of two"
+    assert found[0]["kits", "white-noise"]["mss"] > 0.9 and 0 <= found[0]["kits", "white-noise"]["network"] <= 1
+    assert set(found[0]["white-noise", "white-noise"]) == {"network", "mss"}
+    written = {(row["corpus_1"], row["corpus_2"]): row for row in read(tmp_path / "t.csv")}
+    assert float(written["kits", "white-noise"]["told_apart_mss"]) == found[0]["kits", "white-noise"]["mss"]
+    assert written["kits", "kits"]["told_apart_network"] == ""
+    shown = call(*asked)
+    assert "network AUC" in shown.out and "telling corpora apart: up to" in shown.err
+    assert "network AUC" not in call(*common).out
+
+
 def test_compare_hears_with_several_embeddings(call, tmp_path: Path) -> None:
     make_target(tmp_path / "a", 20)
     common = ["compare", "a", "white-noise", "--sounds", "16", "--trials", "4", "--json"]

@@ -1,0 +1,88 @@
+"""How easily corpora are told from each other, and halves of one from each other: ``compare --told-apart``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nebula_tune.corpus.groups import GroupBy
+from nebula_tune.corpus.prepare import Prepare
+from nebula_tune.embedding import Embedding, make_embedding
+from nebula_tune.embedding.embedded import Source, embed_source
+from nebula_tune.evaluate.ears import Counting
+from nebula_tune.evaluate.network import SOUNDS, told_apart_by_network
+from nebula_tune.evaluate.told_apart import told_apart
+from nebula_tune.study.indices import Purpose, first_index
+from nebula_tune.synth import Synth
+
+LEAST_GROUPS = 4  # of a corpus whose halves are told apart: two a half
+# The judges, as reports name them, and what each looks at (specs/ear.md, section 4).
+EYES: Mapping[str, Mapping[str, Any]] = {
+    "network": {"name": "picture"},
+    "mss": {"name": "mss", "sample_rate": 22050, "seconds": 1.0},
+}
+Verdict = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Sounds:
+    """What a judge takes of a corpus: vectors (sounds, D) and the name of each sound's group."""
+
+    vectors: NDArray[np.float32]
+    groups: NDArray[np.str_]
+
+    def halves(self, seed: int) -> tuple[Sounds, Sounds] | None:
+        """Half of the groups each, by chance; None where there are fewer than four."""
+        names = np.random.default_rng(seed).permutation(np.unique(self.groups))
+        if len(names) < LEAST_GROUPS:
+            return None
+        first = np.isin(self.groups, names[: len(names) // 2])
+        return Sounds(self.vectors[first], self.groups[first]), Sounds(self.vectors[~first], self.groups[~first])
+
+
+def verdicts(
+    sources: Sequence[Source],
+    grouped_by: Sequence[GroupBy],
+    synth: type[Synth],
+    sounds: int,
+    seed: int,
+    count: Counting,
+) -> dict[tuple[int, int], Verdict | None]:
+    """For corpora i <= j: the network's AUC, and the balanced accuracy of the linear classifier under ``mss``.
+
+    For i = j two halves of the corpus's groups are told apart; None where there are fewer than four groups. At most
+    500 ``sounds`` of each corpus are judged; onsets are aligned whatever else the comparison does.
+    """
+    places = list(combinations_with_replacement(range(len(sources)), 2))
+    found: dict[tuple[int, int], Verdict | None] = dict.fromkeys(places)
+    for number, (judge, eye) in enumerate(EYES.items()):
+        embedding = make_embedding(**eye)
+        corpora = [
+            _sounds(source, by, embedding, synth, first_index(Purpose.COMPARE, k), min(sounds, SOUNDS), count)
+            for k, (source, by) in enumerate(zip(sources, grouped_by, strict=True))
+        ]
+        for done, (i, j) in enumerate(places):
+            pair = corpora[i].halves(seed) if i == j else (corpora[i], corpora[j])
+            if pair is not None:
+                found[i, j] = (found[i, j] or {}) | {judge: _verdict(judge, *pair, seed)}
+            count(number * len(places) + done + 1, len(EYES) * len(places))
+    return found
+
+
+def _sounds(
+    source: Source, by: GroupBy, embedding: Embedding, synth: type[Synth], first: int, sounds: int, count: Counting
+) -> Sounds:
+    embedded = embed_source(source, embedding, Prepare.ONSET, synth, first, sounds, count, sounds)
+    return Sounds(embedded.vectors, np.asarray(embedded.groups(by)[1]))
+
+
+def _verdict(judge: str, x: Sounds, y: Sounds, seed: int) -> float:
+    groups = y.groups.tolist(), x.groups.tolist()
+    if judge == "network":
+        return told_apart_by_network(x.vectors, y.vectors, *groups, seeds=(seed,))
+    return told_apart(x.vectors, y.vectors, *groups)
