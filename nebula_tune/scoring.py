@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nebula_tune.corpus.prepare import Prepare, prepare
+from nebula_tune.corpus.prepare import Prepare, as_read, prepare
 from nebula_tune.distance import L1, Distance, make_distance
 from nebula_tune.embedding import Embedding, embedding_class, make_embedding
 from nebula_tune.files import write_atomically
@@ -116,18 +116,27 @@ class ScorerSpec:
 
     def build(self) -> Scorer:
         """The scorer, on this process's own device."""
+        heard = [make_embedding(**named, device=self.device) for named in self.embeddings]
         players: dict[tuple[int, float], Synth] = {}
         ears = []
-        for named in self.embeddings:
-            options = dict(named)
-            embedding = make_embedding(options.pop("name"), **options, device=self.device)
-            audio = embedding.sample_rate, self.prepare.render_seconds(embedding.seconds)
+        for embedding in heard:
+            audio = self._audio(embedding, heard)
             if audio not in players:
                 players[audio] = architecture(self.synth)(Nebula(), self.chunk, *audio, self.device, threads=1)
             ears.append(Ear(players[audio], embedding))
         distance = make_distance(**self.distance)
         target = Target.load(Path(self.target), self.device, distance) if self.target else None
         return Scorer(ears, self.prepare, target, self.chunk, distance, self.guards)
+
+    def _audio(self, embedding: Embedding, heard: Sequence[Embedding]) -> tuple[int, float]:
+        """Hz and seconds of the rendering that an embedding hears: that of the longest of its rate serves them all.
+
+        Under version 1 of the preparation embeddings of different lengths have renderings of their own.
+        """
+        rate, seconds = self.prepare.render_rate(embedding.sample_rate), embedding.seconds
+        if self.prepare is Prepare.ONSET:
+            seconds = max(one.seconds for one in heard)
+        return rate, self.prepare.render_seconds(seconds)
 
     @property
     def chunk(self) -> int:
@@ -180,7 +189,7 @@ class Scorer:
         curves = torch.from_numpy(request.point.curves).to(raw.device)
         human = self.synth.panel.to_human(raw, curves, symmetric)
         audio = {synth: synth.render_human(human, first) for synth in dict.fromkeys(ear.synth for ear in self.ears)}
-        vectors = torch.cat([self.vectors(ear.embedding, audio[ear.synth]) for ear in self.ears], dim=1)
+        vectors = torch.cat([self.vectors(ear, audio[ear.synth]) for ear in self.ears], dim=1)
         heard = penalties(type(self.synth), audio[self.synth], human)
         if request.raw is not None:
             return Chunk(vectors.cpu().numpy(), np.zeros(0), np.zeros(0), np.zeros(0), heard)
@@ -192,8 +201,10 @@ class Scorer:
         """One task of a trial: chunk ``number``, or (None) the reduction of its chunks."""
         return self.reduce(request, chunks) if number is None else self.chunk(request, number)
 
-    def vectors(self, embedding: Embedding, audio: Tensor) -> Tensor:
-        """Vectors (sounds, D) of audio (sounds, samples): prepared, embedded, frames flattened."""
+    def vectors(self, ear: Ear, audio: Tensor) -> Tensor:
+        """Vectors (sounds, D) of audio (sounds, samples) as rendered: prepared, embedded, frames flattened."""
+        embedding = ear.embedding
+        audio = as_read(audio, ear.synth.sample_rate, embedding.sample_rate, self.style)
         return embedding.embed_batch(prepare(audio, embedding.samples, self.style)).flatten(1)
 
     def reduce(self, request: Request, chunks: Sequence[Chunk]) -> Score:

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from nebula_tune.corpus.prepare import SILENT_DB, Prepare, without_offset
+from nebula_tune.corpus.resample import QUALITY
 from nebula_tune.errors import CorpusError
 
 EXTENSIONS = frozenset({".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif"})
@@ -100,7 +101,7 @@ def read_audio(path: Path, sample_rate: int, style: Prepare = Prepare.ONSET) -> 
     if np.abs(mono).max() < 10 ** (SILENT_DB / 20):
         raise Unusable("silent")
     if rate != sample_rate:
-        mono = soxr.resample(mono, rate, sample_rate, quality="HQ")
+        mono = soxr.resample(mono, rate, sample_rate, quality=QUALITY)
         if len(mono) == 0:
             raise Unusable(f"empty: shorter than a sample at {sample_rate} Hz")
     return np.ascontiguousarray(mono, dtype=np.float32)

@@ -7,11 +7,14 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
+from nebula_tune.corpus.resample import resampled
+
 ONSET_DB = -40.0  # the onset is where a sound first comes within this of its peak
 SILENT_DB = -80.0  # a sound whose peak (full scale 1) stays below this is silent
 SILENT = 10 ** (SILENT_DB / 20)
 BLOCK = 4096  # samples looked at together for an onset
 LEVEL_RMS = 0.1  # -20 dB of full scale
+RENDER_RATE = 44100  # Hz, at which synths are used: what an ear gets is made of that, as it is of files
 LEAD_SECONDS = 0.5  # rendered beyond the wanted length, so that trimming an onset does not shorten a sound
 STRETCHES = 16  # of a sound that a constant offset has to be the same in
 SHORTEST_STRETCH = 16  # samples; a sound of shorter ones tells no offset from chance
@@ -26,8 +29,8 @@ class Prepare(StrEnum):
     1.
     """
 
-    ONSET = "onset-2"  # take out a constant offset, trim to the onset, cut or pad, level
-    ONSET_1 = "onset"  # the same with the offset left in: studies that were begun with version 1
+    ONSET = "onset-2"  # take out a constant offset, resample as files are, trim to the onset, cut or pad, level
+    ONSET_1 = "onset"  # offset left in, a synth's sounds rendered at the ear's own rate: studies begun with version 1
     RMS_ONLY = "rms-only"  # cut or pad, level: as the paper did (section 4.1)
 
     @classmethod
@@ -43,6 +46,21 @@ class Prepare(StrEnum):
     def render_seconds(self, seconds: float) -> float:
         """How long a synth must render so that ``seconds`` are left."""
         return seconds + LEAD_SECONDS if self.trims else seconds
+
+    def render_rate(self, sample_rate: int) -> int:
+        """At how many Hz a synth must render for an ear at ``sample_rate`` Hz."""
+        return RENDER_RATE if self is Prepare.ONSET else sample_rate
+
+
+def as_read(audio: Tensor, rate: int, sample_rate: int, style: Prepare) -> Tensor:
+    """A synth's sounds (sounds, samples) at ``rate`` Hz as a file of them would be read at ``sample_rate`` Hz.
+
+    A filter at the edge of hearing is what a classifier finds first: rendered at an ear's own rate, sounds reach up to
+    its Nyquist frequency, and files that were resampled do not.
+    """
+    if style is Prepare.ONSET:
+        audio = without_offset(audio)
+    return resampled(audio, rate, sample_rate)
 
 
 def prepare(audio: Tensor, samples: int, style: Prepare = Prepare.ONSET) -> Tensor:
@@ -77,8 +95,9 @@ def without_offset(audio: Tensor) -> Tensor:
         return audio
     window = torch.hann_window(2 * hop, dtype=audio.dtype, device=audio.device)
     halves = (window / window.sum()).view(2, hop).T
-    # Sound by sound: products of several at once may differ in their last bits.
-    parts = torch.stack([sound[: hop * STRETCHES].view(STRETCHES, hop) @ halves for sound in audio])
+    # Sound by sound, each in memory of its own: products of several at once, or elsewhere aligned, may differ in their
+    # last bits.
+    parts = torch.stack([sound[: hop * STRETCHES].clone().view(STRETCHES, hop) @ halves for sound in audio])
     means = parts[:, :-1, 0] + parts[:, 1:, 1]
     offset = means.median(dim=1).values
     deviation = (means - offset[:, None]).abs().median(dim=1).values

@@ -18,7 +18,7 @@ from nebula_tune.constellation import Constellation, load_sounds
 from nebula_tune.corpus.cache import VectorCache, digest
 from nebula_tune.corpus.folder import Skipped, SoundFile, Unusable, find_audio, fingerprint, read_audio
 from nebula_tune.corpus.groups import GroupBy
-from nebula_tune.corpus.prepare import Prepare, prepare
+from nebula_tune.corpus.prepare import Prepare, as_read, prepare
 from nebula_tune.embedding.base import Embedding
 from nebula_tune.errors import CorpusError
 from nebula_tune.nebula import Nebula, find_nebula
@@ -218,14 +218,13 @@ def _embed_synthetic(
     cache_key = digest(keys)
     vectors = cache.get(cache_key)
     if vectors is None:
-        player = (
-            synth(nebula, BATCH, embedding.sample_rate, style.render_seconds(embedding.seconds)) if nebula else None
-        )
+        rate = style.render_rate(embedding.sample_rate)
+        player = synth(nebula, BATCH, rate, style.render_seconds(embedding.seconds)) if nebula else None
         parts = []
         for start in range(indices.start, indices.stop, BATCH):
             count = min(BATCH, indices.stop - start)
             if player:
-                audio = player.render(player.draw(start, count), start)
+                audio = as_read(player.render(player.draw(start, count), start), rate, embedding.sample_rate, style)
             else:
                 audio = white_noise(range(start, start + count), embedding.samples)
             parts.append(embedding.embed_batch(prepare(audio, embedding.samples, style)).flatten(1).cpu().numpy())

@@ -11,7 +11,7 @@ import soundfile
 import torch
 
 from nebula_tune.corpus.folder import read_audio
-from nebula_tune.corpus.prepare import Prepare, prepare
+from nebula_tune.corpus.prepare import Prepare, as_read, prepare
 from nebula_tune.embedding import embedded
 from nebula_tune.embedding.embedded import Embedded, Source, embed_source, white_noise
 from nebula_tune.errors import CorpusError
@@ -171,8 +171,8 @@ def test_synthetic_sounds_are_cached_too(source: Source, monkeypatch: pytest.Mon
 
 
 def test_a_nebulas_sounds_are_the_synths_own() -> None:
-    synth = ToySynth(NEBULA, 32, EAR.sample_rate, Prepare.ONSET.render_seconds(EAR.seconds))
-    audio = synth.render(synth.draw(5, 8), 5)
+    synth = ToySynth(NEBULA, 32, 44100, Prepare.ONSET.render_seconds(EAR.seconds))
+    audio = as_read(synth.render(synth.draw(5, 8), 5), 44100, EAR.sample_rate, Prepare.ONSET)
     expected = EAR.embed_batch(prepare(audio, EAR.samples)).flatten(1).numpy()
     assert np.array_equal(embed(Source("x", nebula=NEBULA), first=5, sounds=8).vectors, expected)
     other = Nebula({"tone.pitch": 3.1, "level.decay": 0.5}, {"tone.bend": True})
