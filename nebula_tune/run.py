@@ -32,6 +32,7 @@ from nebula_tune.scoring import Request, ScorerSpec
 from nebula_tune.study.constellation import Fitted, Fitter, most_sounds
 from nebula_tune.study.coordinator import Coordinator
 from nebula_tune.study.database import shown
+from nebula_tune.study.editions import Edition, nearest_edition, other_editions, with_gains
 from nebula_tune.study.executor import Executor
 from nebula_tune.study.executors import Where
 from nebula_tune.study.gallery import Gallery, default_artifacts
@@ -42,6 +43,7 @@ from nebula_tune.study.ledger import Ledger
 from nebula_tune.study.plan import Plan, brought_up_to_date, choose_study, differences, override
 from nebula_tune.study.pool import Progress, Renderer
 from nebula_tune.study.schema import public_target
+from nebula_tune.study.settings import StudySettings
 from nebula_tune.study.status import trial_counts
 from nebula_tune.study.target import SplitTarget, embed_corpus
 from nebula_tune.study.yardstick import REFERENCE_SOUNDS, Yardstick
@@ -93,10 +95,35 @@ class Run:
         self.where = Where(
             options.executor, options.workers, options.ray_address, options.gpu_share, options.task_timeout
         )
-        settings, why = choose_study(options.study, _ready)
-        of_study = Path(options.study).stem if settings.objective == "diversity" else "diversity"
-        if why:
+        today, why = choose_study(options.study, _ready)
+        of_study = Path(options.study).stem if today.objective == "diversity" else "diversity"
+        match = (options.objective or today.objective) == "match"
+        if match and options.target is None:
+            raise SettingsError("say what to sound like with --target (a folder, a nebula, or white-noise)")
+        self.source = Source.parse(options.target) if match and options.target else None
+        self.name = options.name or (study_name(self.source) if self.source else of_study)
+        self.plan, self.begun_with = self._choose_plan(today)
+        if why and not self.begun_with:
             reporter.note(why)
+        self.device = own_device()
+        heard = self.plan.settings.heard
+        self.embeddings = [make_embedding(one.name, **one.options, device=self.device) for one in heard]
+        self.space = self.plan.space  # refuses bad globs before any work
+        self.out = Path(options.out or f"nebulae/{self.name}.json")
+
+    def _choose_plan(self, today: StudySettings) -> tuple[Plan, str]:
+        """The plan; and the edition that the stored study was begun with, in words, where it is not today's."""
+        if stored := _stored_settings(self.options.storage, self.name):
+            editions = [Edition(self.options.study, today), *other_editions(self.options.study)]
+            if nearest := nearest_edition(stored, editions, self._planned):
+                edition, plan = nearest
+                _refuse_differences(self.name, "settings", with_gains(stored, plan.resolved()), plan.resolved())
+                return plan, "" if edition is editions[0] else str(edition)
+        return self._planned(today), ""
+
+    def _planned(self, settings: StudySettings) -> Plan:
+        """A study's settings with the options over them. Raises SettingsError for options it cannot take."""
+        options = self.options
         settings = override(
             settings,
             options.objective,
@@ -108,13 +135,7 @@ class Run:
             options.constellation,
             options.classes,
         )
-        if settings.objective == "match" and options.target is None:
-            raise SettingsError("say what to sound like with --target (a folder, a nebula, or white-noise)")
-        self.source = Source.parse(options.target) if settings.objective == "match" and options.target else None
-        self.name = options.name or (study_name(self.source) if self.source else of_study)
-        self.device = own_device()
-        self.embeddings = [make_embedding(one.name, **one.options, device=self.device) for one in settings.heard]
-        self.plan = Plan(
+        return Plan(
             settings,
             options.synth,
             architecture(options.synth).resolve(options.start),
@@ -124,8 +145,6 @@ class Run:
             GroupBy(options.group_by).value,
             options.target_sounds,
         )
-        self.space = self.plan.space  # refuses bad globs before any work
-        self.out = Path(options.out or f"nebulae/{self.name}.json")
 
     def go(self) -> Result:
         """Do it, or go on with it, or tell its result again."""
@@ -138,9 +157,15 @@ class Run:
             _refuse_differences(self.name, "target", ledger.target(self.name), origin["target"])
         self._refuse_foreign_file(stored["identity"] if stored else None)
         if stored and not more and stored["state"] == "finished" and (known := ledger.result(self.name)):
-            self.reporter.note(f"study {self.name} is finished; this is its result again")
+            made = f", made with {self.begun_with}; give another --name for a new run" if self.begun_with else ""
+            self.reporter.note(f"study {self.name} is finished; this is its result again{made}")
             report, entries = known
             return self._with_report(Result(Nebula.from_entries(entries), report))
+        if self.begun_with:
+            self.reporter.note(
+                f"study {self.name} was begun with {self.begun_with}: it goes on so; "
+                "give another --name for a new run with today's settings"
+            )
         frozen = json.loads(stored["origin"]).get("yardstick") if stored else None
         origin["yardstick"] = frozen or self._yardstick(target).as_json()
         kept = {key: origin[key] for key in ("versions", "yardstick")}
@@ -346,11 +371,9 @@ class Run:
             return False
         stored = brought_up_to_date(json.loads(ledger.record(self.name)["settings"]))
         now = self.plan.resolved()
-        more = [key for key in ("constellation", "other_embedding") if now["study"][key] and not stored["study"][key]]
-        _refuse_differences(
-            self.name, "settings", stored | {"study": stored["study"] | {key: now["study"][key] for key in more}}, now
-        )
-        return bool(more)
+        whole = with_gains(stored, now)
+        _refuse_differences(self.name, "settings", whole, now)
+        return whole != stored
 
     def _refuse_foreign_file(self, identity: str | None) -> None:
         """Never replace a file that is not this study's."""
@@ -373,6 +396,14 @@ def _ready(embedding: str) -> bool:
     except NebulaTuneError:
         return False
     return True
+
+
+def _stored_settings(url: str, name: str) -> dict[str, Any] | None:
+    """Settings of the study of that name, up to date; None where there is none. Makes no database."""
+    try:
+        return brought_up_to_date(json.loads(Ledger(url, create=False).record(name)["settings"]))
+    except StudyError:  # no database or study yet; or a database that the run itself will be refused by
+        return None
 
 
 def _versions(device: str) -> dict[str, str]:

@@ -39,6 +39,11 @@ class Prepare(StrEnum):
         return {"onset": cls.ONSET, "onset-1": cls.ONSET_1}.get(text) or cls(text)
 
     @property
+    def told(self) -> str:
+        """The name that users write for this very version."""
+        return "onset-1" if self is Prepare.ONSET_1 else self.value
+
+    @property
     def trims(self) -> bool:
         """Whether a sound begins at its onset."""
         return self is not Prepare.RMS_ONLY

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nebula_tune.corpus.prepare import Prepare
 from nebula_tune.distance import DISTANCES
 from nebula_tune.embedding import refuse_judge
 from nebula_tune.errors import SettingsError
@@ -29,6 +30,8 @@ from nebula_tune.study.settings import (
 )
 from nebula_tune.synth import Synth, architecture, synth1b1
 from nebula_tune.trial import Floats, Point
+
+AUTO = ("laptop", "full")  # the studies that ``auto`` chooses from
 
 
 @dataclass(frozen=True)
@@ -143,10 +146,10 @@ class Plan:
 
 def _as_it_was(study: dict[str, Any]) -> dict[str, Any]:
     """A stored study with what its version did where today's default is another: no witness ended early or knew of
-    curvature."""
+    curvature, and preparation was version 1."""
     then = {"patience": None, "curvature": False, "cooling": 0.0}
     search = [then | p if p["sampler"] == "witness" else p for p in study["search"]]
-    return study | {"search": search}
+    return {"prepare": Prepare.ONSET_1.value} | study | {"search": search}
 
 
 def brought_up_to_date(stored: dict[str, Any]) -> dict[str, Any]:

@@ -240,8 +240,11 @@ class StudySettings(_Strict):
         return self.model_copy(update={"search": tuple(scaled)})
 
 
-def load_study(source: str) -> StudySettings:
-    """A study file by path, or a shipped study by name. Raises SettingsError naming file, line and key."""
+def load_study(source: str, onset: Prepare = Prepare.ONSET) -> StudySettings:
+    """A study file by path, or a shipped study by name. Raises SettingsError naming file, line and key.
+
+    ``onset`` is the version of preparation that a file means by ``prepare: onset``, and where it says nothing.
+    """
     path = Path(source)
     if not path.is_file():
         path = shipped("studies") / f"{source}.yaml"
@@ -255,18 +258,18 @@ def load_study(source: str) -> StudySettings:
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or number that is none
         raise SettingsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     try:
-        return StudySettings.model_validate_json(json.dumps(_newest(data), default=str))
+        return StudySettings.model_validate_json(json.dumps(_with_version(data, onset), default=str))
     except ValidationError as error:
         raise SettingsError(f"{path}{_first_problem(error, lines)}") from None
 
 
-def _newest(data: Any) -> Any:
-    """A study file's data with the version of preparation that its word stands for."""
-    named = data.get("prepare") if isinstance(data, dict) else None
+def _with_version(data: Any, onset: Prepare) -> Any:
+    """A study file's data with the version of preparation that its word, or no word, stands for."""
+    named = data.get("prepare", "onset") if isinstance(data, dict) else None
     if not isinstance(named, str):
         return data
     try:
-        return data | {"prepare": Prepare.named(named).value}
+        return data | {"prepare": onset if named == "onset" else Prepare.named(named)}
     except ValueError:
         return data  # its validation says what is wrong
 

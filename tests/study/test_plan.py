@@ -53,6 +53,12 @@ def test_a_study_of_before_witnesses_knew_of_curvature_goes_on_without() -> None
     assert [plan().has_curvature(phase) for phase in (0, 1)] == [False, True]
 
 
+def test_a_study_of_before_preparation_had_versions_goes_on_with_the_first() -> None:
+    stored = plan().resolved()
+    del stored["study"]["prepare"]
+    assert Plan.read(stored).settings.prepare is Prepare.ONSET_1
+
+
 def test_settings_of_a_later_version_are_told_as_they_are() -> None:
     stored = plan().resolved()
     stored["study"]["search"][1]["telepathy"] = 1
