@@ -128,6 +128,12 @@ class RunConsole:
     def finish(self, report: Mapping[str, Any]) -> None:
         """The score card, and where the nebula is."""
         self._bar.stop()
+        if told := report.get("told_apart"):
+            self._told_apart(told)
+        for line in report.get("doubts", ()):
+            self._out.print(f"against it: {line}", markup=False, soft_wrap=True)
+        if other := report.get("other"):
+            self._other(other)
         if report["heldout"]:
             self._score_card(report)
         if report.get("reach"):
@@ -137,8 +143,6 @@ class RunConsole:
         if not report.get("improves", True):
             fresh = "held-out sounds" if report["heldout"] else "fresh sounds"
             self._out.print(f"no improvement on {fresh}: the tuned nebula does no better than the start")
-        if other := report.get("other"):
-            self._other(other)
         self._out.print(f"nebula: {report['nebula']}", markup=False, soft_wrap=True)
         if made := report.get("constellation"):
             self._constellation(made)
@@ -157,16 +161,27 @@ class RunConsole:
         if report["gap_closed"] is not None:
             self._out.print(f"gap closed: {report['gap_closed']:.3f} of the way from start to floor")
 
+    def _told_apart(self, told: Mapping[str, Any]) -> None:
+        """What the judges say, first of all."""
+        title = f"told from {told['real_sounds']} real sounds ({told['real']}); 0.5 = cannot, 1 = always"
+        table = Table(title=title, title_justify="left")
+        for column in ("sounds of", "network (AUC)", "linear classifier"):
+            table.add_column(column, justify="left" if column == "sounds of" else "right")
+        for name, figure in told["network"].items():
+            table.add_row(name, f"{figure:.3f}", f"{told['linear'][name]:.3f}")
+        self._out.print(table)
+
     def _other(self, other: Mapping[str, Any]) -> None:
         """What an embedding says that nothing was tuned on."""
-        self._distances(f"the same under {other['embedding']}, which nothing was tuned on", other["heldout"])
-        told = other["told_apart"]
-        shares = ", ".join(f"{name} {value:.2f}" for name, value in told.items() if not name.startswith("real"))
-        self._out.print(
-            f"told from {told['real_sounds']} real sounds ({told['real']}) by a linear classifier, 0.5 = it cannot: "
-            + shares,
-            soft_wrap=True,
-        )
+        title = f"distance to held-out sounds under {other['embedding']}, which nothing was tuned on"
+        self._distances(title, other["heldout"])
+        if told := other.get("told_apart"):  # a study finished before there was a network judge
+            shares = ", ".join(f"{name} {value:.2f}" for name, value in told.items() if not name.startswith("real"))
+            self._out.print(
+                f"told from {told['real_sounds']} real sounds ({told['real']}) by a linear classifier, "
+                f"0.5 = it cannot: {shares}",
+                soft_wrap=True,
+            )
 
     def _constellation(self, made: Mapping[str, Any]) -> None:
         self._out.print(f"constellation: {made['file']}", markup=False, soft_wrap=True)

@@ -18,6 +18,7 @@ from nebula_tune.embedding import make_embedding
 from nebula_tune.embedding.base import own_device
 from nebula_tune.embedding.embedded import Source
 from nebula_tune.errors import NebulaTuneError, SettingsError, StopRequested, StudyError
+from nebula_tune.evaluate.judges import doubts, verdicts
 from nebula_tune.evaluate.novelty import novelty
 from nebula_tune.evaluate.other_ear import other_ear
 from nebula_tune.evaluate.reach import reach
@@ -346,6 +347,10 @@ class Run:
         report: dict[str, Any] = {"heldout": rows, "gap_closed": gap_closed(rows), "improves": improves, "reach": near}
         if other := other_ear(requests, self.plan, self.device, self.source, against):
             report["other"] = other
+        if self.plan.settings.judges:
+            self.reporter.note("asking the judges how easily these sounds are told from real ones")
+            report["told_apart"] = verdicts(requests, self.plan, self.device, self.source, against)
+        report["doubts"] = doubts(report)
         if fitted is not None:
             new = novelty(fresh["constellation"][0], fitted.atoms, target.held_in[0], target.held_out[0], distance)
             report["constellation"] = {"file": str(constellation_path(self.out)), **fitted.told, "novelty": new}

@@ -84,6 +84,9 @@ def page(view: View) -> bytes:
         extras=_extras(rows or spread),
         spread=spread,
         figure=charts.figure,
+        gap=view.result.get("gap_closed"),
+        told=view.result.get("told_apart"),
+        doubts=view.result.get("doubts", ()),
         other=view.result.get("other"),
         made=view.result.get("constellation"),
         shares=list(rows["tuned"].get("shares", {})) if rows else [],
@@ -112,14 +115,18 @@ def _summary(view: View) -> str:
     rows, state = view.result.get("heldout"), view.status["state"]
     if rows:
         tuned, start = rows["tuned"]["mmd_unbiased"], rows["start"]["mmd_unbiased"]
-        gap = view.result.get("gap_closed")
-        text = (
+        text = ""
+        if told := view.result.get("told_apart"):
+            tuned_auc, start_auc = told["network"]["tuned"], told["network"]["start"]
+            text = (
+                f"A network tells sounds of the tuned nebula from real ones with an AUC of {tuned_auc:.3f} "
+                f"(0.5: it cannot; the nebula it began at: {start_auc:.3f}). "
+            )
+        text += (
             f"{rows['tuned']['n']:,} fresh sounds of the tuned nebula are {figure(tuned)} from sounds of the target "
             f"that no trial saw; those of the nebula it began at, {figure(start)}."
         )
-        if not view.result.get("improves", True):
-            text += " That is no improvement."
-        return text + (f" Gap closed: {gap:.3f} of the way from start to floor." if gap is not None else "")
+        return text if view.result.get("improves", True) else f"{text} That is no improvement."
     if spread := view.result.get("spread"):
         return (
             f"The mean distance of two sounds is {figure(spread['tuned']['value'])} in the tuned nebula, "

@@ -18,7 +18,11 @@ from nebula_tune.files import shipped
 from nebula_tune.study.plan import AUTO, Plan, differences
 from nebula_tune.study.settings import StudySettings, load_study
 
-GAINED_LATER = ("constellation", "other_embedding")  # they change no trial: a study may gain them once it is begun
+GAINED_LATER = (
+    "constellation",
+    "other_embedding",
+    "judges",
+)  # they change no trial: a study may gain them once it is begun
 
 
 @dataclass(frozen=True)

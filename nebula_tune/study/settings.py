@@ -182,6 +182,7 @@ class StudySettings(_Strict):
     reevaluate: ReevaluateSettings = ReevaluateSettings()
     constellation: ConstellationSettings | None = None
     other_embedding: NamedEmbedding | None = None
+    judges: bool = True
 
     @model_validator(mode="after")
     def _one_or_several_embeddings(self) -> StudySettings:

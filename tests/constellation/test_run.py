@@ -12,6 +12,7 @@ import soundfile
 import torch
 
 from nebula_tune.constellation import Constellation
+from nebula_tune.evaluate.judges import doubts
 from nebula_tune.synth import Voice
 from tests.study.tiny import STUDY, TinyStudy, command, make_target
 
@@ -32,13 +33,19 @@ def test_a_finished_study_gains_a_constellation_without_a_new_trial(target: Path
     without = study.run()
     assert "constellation" not in without["heldout"]
     trials = study.trials()
-    (study.folder / "tiny.yaml").write_text(STUDY + FITTED)
+    (study.folder / "tiny.yaml").write_text(STUDY.replace("judges: false", "judges: true") + FITTED)
     report = study.run("--against", str(target))
     assert study.trials() == trials
     assert {"start", "drum", "tuned", "constellation", "against", "floor"} == set(report["heldout"])
     assert report["heldout"]["tuned"] == without["heldout"]["tuned"]
     assert report["other"]["embedding"] == "mss" and "constellation" in report["other"]["heldout"]
-    assert {"start", "tuned", "constellation", "against"} <= set(report["other"]["told_apart"])
+    told = report["told_apart"]
+    assert told["real"] == "whole target" and told["real_sounds"] == 30
+    for judge in ("linear", "network"):
+        assert list(told[judge]) == ["start", "drum", "tuned", "constellation", "against"]
+        assert told[judge]["start"] > 0.7 and all(0 <= figure <= 1 for figure in told[judge].values())
+    assert told["network"]["against"] < 0.7, "the target against itself"
+    assert report["doubts"] == doubts(report)
     made = Constellation.load(study.folder / report["constellation"]["file"])
     assert made.provenance["study"] == "tiny" and report["constellation"]["atoms"] == len(made.atoms)
     assert 0 <= report["constellation"]["novelty"]["copies"] <= 1

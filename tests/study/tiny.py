@@ -26,6 +26,7 @@ search:
   - {sampler: witness, trials: 12}
   - {sampler: cmaes, trials: 8, population: 4}
 reevaluate: {top: 2, repeats: 2}
+judges: false
 """
 TRIALS = 25
 
