@@ -134,6 +134,13 @@ class RunConsole:
             self._out.print(f"against it: {line}", markup=False, soft_wrap=True)
         if other := report.get("other"):
             self._other(other)
+        if chosen := report.get("chosen"):
+            taken = chosen["candidates"][chosen["chosen"]]
+            self._out.print(
+                f"chosen among {len(chosen['candidates'])} nebulae of the search by {chosen['by']}, which no trial "
+                f"heard: phase {taken['phase']}, after {taken['trials']} trials",
+                soft_wrap=True,
+            )
         if report["heldout"]:
             self._score_card(report)
         if report.get("reach"):

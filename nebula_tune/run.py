@@ -30,6 +30,7 @@ from nebula_tune.options import Options, check, study_name
 from nebula_tune.report.page import report_path, write_report
 from nebula_tune.reporter import Reporter, Silent
 from nebula_tune.scoring import Request, ScorerSpec
+from nebula_tune.study.choosing import Chooser
 from nebula_tune.study.constellation import Fitted, Fitter, most_sounds
 from nebula_tune.study.coordinator import Coordinator
 from nebula_tune.study.database import shown
@@ -223,8 +224,9 @@ class Run:
             try:
                 self._foretell(executor, ledger)
                 leash_cost = self.plan.settings.prior_weight * yardstick.mean_distance
+                chooser = self._chooser()
                 coordinator = Coordinator(
-                    self.plan, ledger, self.name, executor, lease, self.reporter, deadline, gallery, leash_cost
+                    self.plan, ledger, self.name, executor, lease, self.reporter, deadline, gallery, leash_cost, chooser
                 )
                 point = coordinator.run()
                 fitted = None
@@ -239,6 +241,7 @@ class Run:
                 judged = self._judge(executor, point, target, yardstick.distance, fitted)
                 report: dict[str, Any] = {
                     "ended_early": coordinator.early,
+                    "chosen": chooser.told if chooser else None,
                     "divergence_from_start": coordinator.leash.divergence(point),
                     **judged,
                 }
@@ -261,6 +264,12 @@ class Run:
         ledger.finish(self.name, report, nebula.entries())
         log.info("run finished", extra={"fields": {"seconds": report["seconds"], "trials": report["trials"]}})
         return Result(nebula, report)
+
+    def _chooser(self) -> Chooser | None:
+        """What chooses among the search's nebulae, where the study says so."""
+        if self.source is None or self.plan.settings.chooser is None:
+            return None
+        return Chooser(self.plan, self.source, self.device, self.reporter.note)
 
     def _load_target(self) -> SplitTarget | None:
         if self.source is None:

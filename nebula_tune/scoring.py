@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nebula_tune.corpus.prepare import Prepare, as_read, prepare
-from nebula_tune.distance import L1, Distance, make_distance
+from nebula_tune.distance import L1, Distance, Joint, make_distance
+from nebula_tune.distance.joint import terms
 from nebula_tune.embedding import Embedding, embedding_class, make_embedding
 from nebula_tune.files import write_atomically
 from nebula_tune.guards import SHARES, penalties
@@ -60,7 +61,8 @@ class Request:
 class Chunk:
     """One chunk's part of a trial: vectors (sounds, D), sums of distances to the target, scores of draws, penalties.
 
-    With several embeddings, a sound's vectors stand one after the other.
+    With several embeddings, a sound's vectors stand one after the other, and ``to_target`` (embeddings, sounds) has a
+    row for each.
     """
 
     vectors: NDArray[np.float32]
@@ -73,7 +75,8 @@ class Chunk:
 class Target:
     """The target's vectors, and what every trial needs of them.
 
-    ``mean_distance`` is E d(y, y') over pairs of different groups, ``mean_distance_v`` over all m^2 pairs (eq. 2).
+    ``mean_distance`` is E d(y, y') over pairs of different groups, ``mean_distance_v`` over all m^2 pairs (eq. 2);
+    ``mean_terms`` are the embeddings' parts of the former.
     """
 
     def __init__(
@@ -83,7 +86,10 @@ class Target:
         self.sounds = len(vectors)
         self.corpus = distance.corpus(data)
         self.mean_distance = mean_distance
-        self.mean_distance_v = float(self.corpus.sums(data).sum()) / self.sounds**2
+        sums = terms(self.corpus, data)
+        self.mean_distance_v = float(sums.sum(dim=0).sum()) / self.sounds**2
+        within = sums.sum(dim=1).cpu().numpy()
+        self.mean_terms = within * (mean_distance / within.sum()) if within.any() else within
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu", distance: Distance | None = None) -> Target:
@@ -192,8 +198,9 @@ class Scorer:
         vectors = torch.cat([self.vectors(ear, audio[ear.synth]) for ear in self.ears], dim=1)
         heard = penalties(type(self.synth), audio[self.synth], human)
         if request.raw is not None:
-            return Chunk(vectors.cpu().numpy(), np.zeros(0), np.zeros(0), np.zeros(0), heard)
-        to_target = self.target.corpus.sums(vectors) if self.target else torch.zeros(sounds, dtype=torch.float64)
+            return Chunk(vectors.cpu().numpy(), np.zeros((1, 0)), np.zeros(0), np.zeros(0), heard)
+        zeros = torch.zeros(1, sounds, dtype=torch.float64)
+        to_target = terms(self.target.corpus, vectors) if self.target else zeros
         curve_scores, flag_scores = draw_scores(raw, symmetric, request.point)
         return Chunk(vectors.cpu().numpy(), to_target.cpu().numpy(), curve_scores, flag_scores, heard)
 
@@ -211,12 +218,18 @@ class Scorer:
         """The trial's score from all its chunks, in order."""
         vectors = torch.from_numpy(np.concatenate([c.vectors for c in chunks]))
         n = len(vectors)
-        row_sums = self.distance.within(vectors).numpy()
+        row_terms = terms(self.distance.corpus(vectors), vectors).numpy()
+        row_sums = row_terms.sum(axis=0)
         within, within_v = float(row_sums.sum()) / (n * (n - 1)), float(row_sums.sum()) / n**2
         heard = np.concatenate([c.penalties for c in chunks])
         penalty = (heard * self.guards).sum(axis=1)
+        by_embedding = {}
         if self.target:
-            to_target = np.concatenate([c.to_target for c in chunks]) / self.target.sounds
+            to_terms = np.concatenate([c.to_target for c in chunks], axis=1) / self.target.sounds
+            to_target = to_terms.sum(axis=0)
+            if isinstance(self.distance, Joint):
+                each = 2 * to_terms.mean(axis=1) - row_terms.sum(axis=1) / (n * (n - 1)) - self.target.mean_terms
+                by_embedding = dict(zip((part.name for part in self.distance.parts), each.tolist(), strict=True))
             mean_to_target = float(to_target.mean())
             value = 2 * mean_to_target - within - self.target.mean_distance
             mmd = 2 * mean_to_target - within_v - self.target.mean_distance_v
@@ -235,6 +248,7 @@ class Scorer:
             deviation=deviation,
             advantages=advantage,
             curvature=self._curvature(vectors, curve_scores, flag_scores) if request.curvature else NO_CURVATURE,
+            by_embedding=by_embedding,
         )
 
     def _curvature(self, vectors: Tensor, curve_scores: Floats, flag_scores: Floats) -> Floats:

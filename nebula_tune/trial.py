@@ -48,6 +48,8 @@ class Score:
         value: what the search minimises: the unbiased distance to the target (for diversity, minus the spread), and
             the study's guards.
         mmd: eq. 2 of the paper on the same sounds, without guards.
+        by_embedding: of several embeddings each one's part of the unbiased distance, which is their sum: weighted, over
+            the mean distance of two sounds of the target under it. One that is cheated hides in the sum.
         shares: what guards count, whether they weigh anything or not: each one's mean over the sounds.
         curve_gradient: (parameters,) derivative of ``value`` by log curve.
         flag_gradient: (parameters,) derivative of ``value`` by the logit of ``probabilities``.
@@ -69,3 +71,4 @@ class Score:
     advantages: Floats
     curvature: Floats = field(default_factory=lambda: NO_CURVATURE)
     leash_curvature: Floats | None = None
+    by_embedding: Mapping[str, float] = field(default_factory=dict)

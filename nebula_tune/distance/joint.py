@@ -75,11 +75,11 @@ class Joint(Distance):
         terms = [part.factor * part.distance.pairwise(of_x, of_y) for (part, of_x), (_, of_y) in both]
         return torch.stack(terms).sum(dim=0)
 
-    def corpus(self, y: Tensor) -> Corpus:
-        return _JointCorpus(self, y)
+    def corpus(self, y: Tensor) -> JointCorpus:
+        return JointCorpus(self, y)
 
 
-class _JointCorpus:
+class JointCorpus:
     """Sums by each part's own way to make them."""
 
     def __init__(self, distance: Joint, y: Tensor) -> None:
@@ -88,5 +88,14 @@ class _JointCorpus:
         self._corpora = [part.distance.corpus(vectors.contiguous()) for part, vectors in distance.stretches(y)]
 
     def sums(self, x: Tensor) -> Tensor:
+        return self.parts(x).sum(dim=0)
+
+    def parts(self, x: Tensor) -> Tensor:
+        """Each part's share of :meth:`sums`, (parts, n) float64."""
         both = zip(self._distance.stretches(x), self._corpora, strict=True)
-        return torch.stack([part.factor * corpus.sums(vectors) for (part, vectors), corpus in both]).sum(dim=0)
+        return torch.stack([part.factor * corpus.sums(vectors) for (part, vectors), corpus in both])
+
+
+def terms(corpus: Corpus, x: Tensor) -> Tensor:
+    """A corpus's sums as what they are made of, (terms, n) float64: one for each part of a joint distance, else one."""
+    return corpus.parts(x) if isinstance(corpus, JointCorpus) else corpus.sums(x)[None]

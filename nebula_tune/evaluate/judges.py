@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 from nebula_tune.embedding import make_embedding
 from nebula_tune.embedding.embedded import Source, one_thread
 from nebula_tune.evaluate.network import told_apart_by_network
-from nebula_tune.evaluate.other_ear import fresh_sounds
 from nebula_tune.evaluate.telling import EYES
 from nebula_tune.evaluate.told_apart import told_apart
 from nebula_tune.scoring import Request
+from nebula_tune.study.fresh import fresh_sounds
 from nebula_tune.study.indices import Purpose
 from nebula_tune.study.plan import Plan
 from nebula_tune.study.target import SplitTarget, embed_corpus
 
 REAL_ENOUGH = 100  # held-out sounds that suffice as the real ones; with fewer it is the whole target
-REAL_SOUNDS = 256  # at most, as many as of a nebula
+SOUNDS = 256  # of each side at most
 
 Side = tuple[NDArray[np.float32], Sequence[str] | None]  # vectors (sounds, D), and each sound's group
 
@@ -61,7 +61,7 @@ def verdicts(
         target = SplitTarget.load(source, plan, [embedding])
         real = Real.of(target)
         sides: dict[str, Side] = {
-            name: (vectors, None) for name, (vectors, _) in fresh_sounds(requests, plan, eye, device).items()
+            name: (vectors, None) for name, (vectors, _) in fresh_sounds(requests, plan, eye, device, SOUNDS).items()
         }
         if against is not None:
             second = embed_corpus(against, plan, [embedding], Purpose.VALIDATION)
@@ -77,7 +77,7 @@ def _told(judge: str, sides: Mapping[str, Side], real: Real, device: str) -> dic
     def figure(side: Side) -> float:
         vectors, groups = side
         if judge == "network":
-            return told_apart_by_network(vectors, real.vectors, real.groups, groups, most=REAL_SOUNDS, device=device)
+            return told_apart_by_network(vectors, real.vectors, real.groups, groups, most=SOUNDS, device=device)
         return told_apart(vectors, real.vectors, real.groups, groups)
 
     with one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -6,17 +6,15 @@ One encoder is never enough evidence: a nebula tuned with one is to be accepted 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from nebula_tune.distance import L1
 from nebula_tune.embedding import make_embedding
 from nebula_tune.embedding.embedded import Source
 from nebula_tune.evaluate.scorecard import score_card
-from nebula_tune.scoring import Request, ScorerSpec
-from nebula_tune.study.executor import Fresh
+from nebula_tune.scoring import Request
+from nebula_tune.study.fresh import fresh_sounds
 from nebula_tune.study.indices import Purpose
-from nebula_tune.study.inline import InlineExecutor
 from nebula_tune.study.plan import Plan
 from nebula_tune.study.target import SplitTarget, embed_corpus
 
@@ -35,28 +33,15 @@ def other_ear(
     None where the study has none, or is tuned or chosen by that one.
     """
     other = plan.settings.other_embedding
-    if other is None or other.name in {heard.name for heard in plan.settings.heard}:
+    taken = {one.name for one in (*plan.settings.heard, *filter(None, [plan.settings.chooser]))}
+    if other is None or other.name in taken:
         return None
     embedding = make_embedding(other.name, **other.options, device=device)
     target = SplitTarget.load(source, plan, [embedding])
-    fresh = fresh_sounds(requests, plan, {"name": other.name, **other.options}, device)
+    fresh = fresh_sounds(requests, plan, {"name": other.name, **other.options}, device, SOUNDS)
     second = embed_corpus(against, plan, [embedding], Purpose.VALIDATION) if against else None
     others = {"against": second.vectors} if second else {}
     return {
         "embedding": other.name,
         "heldout": score_card(fresh, target.held_in, target.held_out, L1(), others),
     }
-
-
-def fresh_sounds(
-    requests: Mapping[str, Request], plan: Plan, named: Mapping[str, Any], device: str
-) -> dict[str, Fresh]:
-    """The first of each request's sounds under another embedding, ``named`` with its options."""
-    spec = ScorerSpec(plan.synth_name, [named], plan.settings.prepare, None, device)
-    with InlineExecutor(spec) as executor:
-        return {name: executor.fresh(_fewer(request)) for name, request in requests.items()}
-
-
-def _fewer(request: Request) -> Request:
-    raw = None if request.raw is None else request.raw[:SOUNDS]
-    return replace(request, sounds=min(SOUNDS, request.sounds), raw=raw)

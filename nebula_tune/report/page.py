@@ -17,7 +17,7 @@ from nebula_tune.report import charts, clouds, densities
 from nebula_tune.report.charts import figure
 from nebula_tune.report.view import View
 from nebula_tune.study.indices import Purpose, first_index
-from nebula_tune.study.ledger import Ledger
+from nebula_tune.study.ledger import Ledger, Stored
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 MOST_CHANGED = 12  # parameters shown at once; the others open on a click
@@ -85,6 +85,8 @@ def page(view: View) -> bytes:
         spread=spread,
         figure=charts.figure,
         gap=view.result.get("gap_closed"),
+        chosen=view.result.get("chosen"),
+        along=_along(view),
         told=view.result.get("told_apart"),
         doubts=view.result.get("doubts", ()),
         other=view.result.get("other"),
@@ -137,6 +139,22 @@ def _summary(view: View) -> str:
         "no trial is scored yet" if best is None else f"the best so far is {figure(best)}, on the trials' own sounds"
     )
     return f"This study is {state}: {done} of {total} trials; {so_far}. There is no score card before its end."
+
+
+def _along(view: View) -> list[tuple[int, str, int, Mapping[str, float]]]:
+    """Distances under each embedding where a study has several: of each phase's first, middle and last trial.
+
+    As (phase from 1, sampler, trial of the phase from 1, distance by embedding).
+    """
+    by_phase: dict[int, list[Stored]] = {}
+    for trial in sorted(view.trials, key=lambda trial: trial.key):
+        if trial.score is not None and trial.score.by_embedding:
+            by_phase.setdefault(trial.key[0], []).append(trial)
+    return [
+        (phase + 1, trials[place].sampler, place + 1, trials[place].score.by_embedding)  # type: ignore[union-attr]
+        for phase, trials in by_phase.items()
+        for place in sorted({0, len(trials) // 2, len(trials) - 1})
+    ]
 
 
 def _parts(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -23,7 +23,9 @@ class Candidate:
 
 
 class Sampler(ABC):
-    """Proposes points generation by generation until its trials are spent."""
+    """Proposes points generation by generation until its ``trials`` are spent."""
+
+    trials: int
 
     @abstractmethod
     def ask(self) -> list[Candidate]:
@@ -36,6 +38,10 @@ class Sampler(ABC):
     @abstractmethod
     def result(self) -> Point:
         """The nebula this sampler would stand for now."""
+
+    def snapshots(self) -> list[tuple[int, Point]]:
+        """Nebulae along its way, each with the trials that it took; the last is the result."""
+        return [(self.trials, self.result())]
 
 
 def seeded(seed: int, *purpose: int) -> np.random.Generator:

@@ -32,6 +32,7 @@ START_PROBABILITY = 0.1  # of the flag the start nebula does not have
 START_CURVE = 0.9  # for a curve of 1 with an open flag: at 1 both laws are one, and the flag has no gradient
 LOGIT_BOUND = 4.0
 AVERAGED = 0.2  # share of the last steps whose mean is the result
+SNAPSHOTS = (0.7, 0.85)  # shares of the steps after which the mean of the last curves may be chosen, beside the end
 KEPT = 0.9  # share of the old curvature, and of the flags' information, kept at each step
 
 
@@ -177,8 +178,20 @@ class Witness(Sampler):
 
     def result(self) -> Point:
         """The mean of the last curves, with hardened flags."""
-        last = self._trail[int((1 - AVERAGED) * self.steps) :]
-        return self._point(np.mean(last, axis=0) if last else self._log_curves).hardened()
+        return self._mean_of(self._trail[int((1 - AVERAGED) * self.steps) :])
+
+    def snapshots(self) -> list[tuple[int, Point]]:
+        """Means of curves after some shares of the steps, of those with decided flags; the last is the result."""
+        found = []
+        for share in SNAPSHOTS:
+            end = round(share * self.steps)
+            first = max(end - round(AVERAGED * self.steps), self.relaxed_steps)
+            if first < end < self.steps:
+                found.append((end * self.trials_a_step, self._mean_of(self._trail[first:end])))
+        return [*found, (self._done * self.trials_a_step, self.result())]
+
+    def _mean_of(self, trail: Sequence[Floats]) -> Point:
+        return self._point(np.mean(trail, axis=0) if len(trail) else self._log_curves).hardened()
 
 
 class _Mean:

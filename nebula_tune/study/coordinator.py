@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -30,6 +30,16 @@ REEVALUATE = "re-evaluate"  # the phase after the search
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """A nebula on a search's way: of phase number ``phase`` (from 1), after so many of its trials."""
+
+    phase: int
+    sampler: str
+    trials: int
+    point: Point
+
+
 class Observer(Protocol):
     """Told of a study's progress."""
 
@@ -48,7 +58,7 @@ class Coordinator:
     """Runs one study on one executor.
 
     ``deadline`` is a time.monotonic() after which it stops, resumable; ``leash_cost`` what a nat of divergence from the
-    start nebula costs.
+    start nebula costs; ``choose`` picks the result among all phases' snapshots, where a study has a chooser.
     """
 
     plan: Plan
@@ -60,6 +70,7 @@ class Coordinator:
     deadline: float | None = None
     gallery: Gallery | None = None
     leash_cost: float = 0.0
+    choose: Callable[[Sequence[Snapshot]], Point] | None = None
     failed: int = 0
     early: list[dict[str, Any]] = field(default_factory=list)  # phases that ended early, as the report tells them
     _pending: list[tuple[Key, str, Point, int, Score | Failure]] = field(default_factory=list)
@@ -70,6 +81,7 @@ class Coordinator:
         self._writer = TrialWriter(self.ledger, self.name, self.space)
         self._known = {trial.key: trial.score for trial in self.ledger.trials(self.name)}
         self._scored: list[tuple[float, Key, Point]] = []
+        self._snapshots: list[Snapshot] = []
         self._session = 0
         self._began = time.monotonic()
 
@@ -80,7 +92,7 @@ class Coordinator:
         """
         try:
             finalists = self._search()
-            return self._reevaluate(finalists)
+            return self.choose(self._snapshots) if self.choose else self._reevaluate(finalists)
         finally:
             self._flush()
 
@@ -104,6 +116,7 @@ class Coordinator:
                 log.info("phase ended early", extra={"fields": self.early[-1]})
             start = sampler.result()
             ends.append(start)
+            self._snapshots += [Snapshot(number + 1, phase.sampler, *one) for one in sampler.snapshots()]
         return ends
 
     def _score(self, phase: int, sampler: str, generation: int, candidates: Sequence[Candidate]) -> list[Score | None]:

@@ -137,9 +137,11 @@ class Gallery:
         self._attach(row, "spectrogram.png", "image/png", lambda: pictures.spectrogram(audio))
         phase, generation, index = key
         shares = [f"{name.replace('_', ' ')} {share:.1%}" for name, share in score.shares.items()]
+        each = ", ".join(f"{name} {value:.3f}" for name, value in score.by_embedding.items())
         text = (
             f"**Best so far: {score.value:.4g}** (unbiased distance, and guards; eq. 2: {score.mmd:.4g})\n\n"
-            f"{sampler}, phase {phase + 1}, generation {generation}, trial {index}\n\n"
+            + (f"of that, over the target's own mean distance: {each}\n\n" if each else "")
+            + f"{sampler}, phase {phase + 1}, generation {generation}, trial {index}\n\n"
             f"{', '.join(shares)}\n\n"
             f"`sounds.wav`: {pictures.SHEET_SOUNDS} sounds in a row, the same draws for every trial"
         )

@@ -300,6 +300,8 @@ class TrialWriter:
 
 def _score_attributes(sampler: str, score: Score) -> dict[str, Any]:
     attributes: dict[str, Any] = {"mmd": score.mmd, "shares": dict(score.shares)}
+    if score.by_embedding:
+        attributes["by_embedding"] = dict(score.by_embedding)
     if sampler == "witness":  # a resumed study goes on from the gradients
         attributes["gradient"] = {
             "deviation": score.deviation,
@@ -329,4 +331,5 @@ def _read_score(value: float, attributes: dict[str, Any]) -> Score:
         advantages=np.array(gradient.get("advantages", ())),
         curvature=np.array(gradient["curvature"]) if "curvature" in gradient else NO_CURVATURE,
         leash_curvature=np.array(gradient["leash_curvature"]) if "leash_curvature" in gradient else None,
+        by_embedding=attributes.get("by_embedding", {}),
     )

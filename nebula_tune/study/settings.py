@@ -161,6 +161,13 @@ class GuardSettings(_Strict):
         }
 
 
+class ChooseSettings(_Strict):
+    """What chooses among a search's ends and snapshots: an embedding that no trial hears, on ``sounds`` fresh ones."""
+
+    embedding: NamedEmbedding
+    sounds: Annotated[int, Field(ge=64)] = 512
+
+
 DIVERSITY_GUARDS = GuardSettings(silent=1.0, pitch=1.0, sweep=0.5)
 
 
@@ -180,6 +187,7 @@ class StudySettings(_Strict):
     space: SpaceSettings = SpaceSettings()
     search: Annotated[tuple[SamplerSettings, ...], Field(min_length=1)]
     reevaluate: ReevaluateSettings = ReevaluateSettings()
+    choose: ChooseSettings | None = None
     constellation: ConstellationSettings | None = None
     other_embedding: NamedEmbedding | None = None
     judges: bool = True
@@ -207,6 +215,14 @@ class StudySettings(_Strict):
         return several or self.heard[0].name
 
     @property
+    def chooser(self) -> EmbeddingSettings | None:
+        """The embedding that chooses among ends and snapshots; None where trials hear it too, or there is no target."""
+        if self.choose is None or self.objective == "diversity":
+            return None
+        chooser = self.choose.embedding
+        return None if chooser.name in {one.name for one in self.heard} else chooser
+
+    @property
     def guarded(self) -> GuardSettings:
         """The study's guards; where it names none, none for a match and DIVERSITY_GUARDS for diversity."""
         return self.guards or (DIVERSITY_GUARDS if self.objective == "diversity" else GuardSettings())
@@ -218,8 +234,10 @@ class StudySettings(_Strict):
 
     @property
     def reevaluations(self) -> int:
-        """Scores of the re-evaluation, where there are as many trials as it takes at most."""
+        """Scores of the re-evaluation, with as many trials as it takes at most; none where a chooser chooses."""
         again = self.reevaluate
+        if self.chooser is not None:
+            return 0
         return Reevaluation(again.top + len(self.search), again.repeats, again.halving).total if again.repeats else 0
 
     def with_trials(self, total: int) -> StudySettings:

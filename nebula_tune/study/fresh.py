@@ -1,0 +1,28 @@
+"""Fresh sounds of nebulae under another embedding than a study's own, rendered and embedded in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from nebula_tune.scoring import Request, ScorerSpec
+from nebula_tune.study.executor import Fresh
+from nebula_tune.study.inline import InlineExecutor
+from nebula_tune.study.plan import Plan
+
+Name = TypeVar("Name", bound=Hashable)
+
+
+def fresh_sounds(
+    requests: Mapping[Name, Request], plan: Plan, named: Mapping[str, Any], device: str, most: int
+) -> dict[Name, Fresh]:
+    """Vectors and penalties of the first ``most`` sounds of each request under an embedding, with its options."""
+    spec = ScorerSpec(plan.synth_name, [named], plan.settings.prepare, None, device)
+    with InlineExecutor(spec) as executor:
+        return {name: executor.fresh(_fewer(request, most)) for name, request in requests.items()}
+
+
+def _fewer(request: Request, most: int) -> Request:
+    raw = None if request.raw is None else request.raw[:most]
+    return replace(request, sounds=min(most, request.sounds), raw=raw)
