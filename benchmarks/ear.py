@@ -4,7 +4,7 @@
     python benchmarks/ear.py table benchmarks/ear.jsonl
     python benchmarks/ear.py power TARGET
 
-TARGET is a folder of real sounds with a sub-folder a kit, instrument or pack (benchmarks/corpora.py makes such). For each
+TARGET is a folder of real sounds, a sub-folder a kit, instrument or pack (benchmarks/corpora.py makes such). For each
 nebula or constellation, `judge` adds a row to a file of JSON lines, and a row is not worked out again:
 
 * the unbiased l1 MMD of its fresh sounds to the fifth of the target that a study of that --seed holds out, under each
