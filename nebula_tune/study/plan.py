@@ -31,7 +31,7 @@ from nebula_tune.study.settings import (
 from nebula_tune.synth import Synth, architecture, synth1b1
 from nebula_tune.trial import Floats, Point
 
-AUTO = ("laptop", "full")  # the studies that ``auto`` chooses from
+AUTO = ("full", "full-aisfx", "laptop")  # the studies that ``auto`` chooses from: the first that can be run well here
 
 
 @dataclass(frozen=True)
@@ -177,15 +177,17 @@ def choose_study(name: str, ready: Callable[[str], bool]) -> tuple[StudySettings
         return load_study(name), ""
     import torch
 
-    full = load_study("full")
-    if not torch.cuda.is_available():
-        reason = "there is no GPU here"
-    elif not ready(full.heard_as):
-        reason = f"the weights of {full.heard_as} are not here"
-    else:
-        return full, f"study full: there is a GPU, and the weights of {full.heard_as} are here"
-    laptop = load_study("laptop")
-    return laptop, f"study laptop, with the weight-free embedding {laptop.heard_as}: {reason}"
+    *wanted, fallback = AUTO
+    missing = []
+    for full in wanted if torch.cuda.is_available() else ():
+        settings = load_study(full)
+        lacking = [one.name for one in settings.heard if not ready(one.name)]
+        if not lacking:
+            return settings, f"study {full}: there is a GPU, and all weights for {settings.heard_as} are here"
+        missing += lacking
+    reason = f"the weights of {' and '.join(missing)} are not here" if missing else "there is no GPU here"
+    settings = load_study(fallback)
+    return settings, f"study {fallback}, with the weight-free {settings.heard_as}: {reason}"
 
 
 def override(
