@@ -32,7 +32,6 @@ HIGHEST_RATE = 4e-3  # of the cycle
 NETWORKS = 2  # whose logits are averaged
 
 FOLDS = 3  # fewer where there are fewer groups; five give the same figure within 0.01 for twice the cost
-MANY = 200  # sounds on both sides
 GAIN_DB = 6.0  # a picture is lightened or darkened by as much at most
 LEAST_STEPS = 60  # of a training: with 12, 22 and 22 sounds read 0.83; with 60, 0.93; with 120, 0.93
 SOUNDS = 500  # of each side at most
