@@ -18,7 +18,7 @@ from nebula_tune.study.indices import Purpose
 from nebula_tune.study.plan import Plan
 from nebula_tune.study.target import SplitTarget, embed_corpus
 
-SOUNDS = 256  # fresh, of each nebula: other embeddings may be slow
+SOUNDS = 128  # fresh, of each nebula: other embeddings may be slow
 
 
 def other_ear(
