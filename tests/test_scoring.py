@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from nebula_tune import scoring
 from nebula_tune.corpus.prepare import Prepare, prepare
 from nebula_tune.distance import L1, Distance, Euclidean, Gaussian, Joint, Part, l1_mmd, mean_within, mmd
 from nebula_tune.guards import SHARES
@@ -331,3 +333,44 @@ def test_a_chunk_is_of_a_size_that_only_device_and_embeddings_decide(
 ) -> None:
     spec = ScorerSpec("voice", [{"name": name} for name in names], Prepare.ONSET, None, device)
     assert spec.chunk == sounds
+
+
+# One rendering for several embeddings
+
+
+@pytest.mark.parametrize(
+    ("style", "heard", "made"),
+    [
+        (Prepare.ONSET, [(8000, 0.5), (8000, 0.3)], [(44100, 1.0)]),
+        (Prepare.ONSET, [(8000, 0.3), (16000, 0.5)], [(44100, 1.0)]),  # whatever their rates: both are resampled
+        (Prepare.ONSET_1, [(8000, 0.5), (8000, 0.3)], [(8000, 1.0), (8000, 0.8)]),
+        (Prepare.ONSET_1, [(8000, 0.5), (8000, 0.5)], [(8000, 1.0)]),
+        (Prepare.ONSET_1, [(8000, 0.5), (16000, 0.5)], [(8000, 1.0), (16000, 1.0)]),
+        (Prepare.RMS_ONLY, [(8000, 0.5), (8000, 0.3)], [(8000, 0.5), (8000, 0.3)]),
+    ],
+)
+def test_embeddings_share_a_rendering_where_one_serves_them(
+    monkeypatch: pytest.MonkeyPatch, style: Prepare, heard: list[tuple[int, float]], made: list[tuple[int, float]]
+) -> None:
+    players, rendered = [], []
+
+    class Counted(ToySynth):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            players.append((self.sample_rate, self.samples / self.sample_rate))
+
+        def render_human(self, human: torch.Tensor, first_index: int) -> torch.Tensor:
+            rendered.append(self.samples)
+            return super().render_human(human, first_index)
+
+    monkeypatch.setattr(scoring, "architecture", lambda name: Counted)
+    named = [
+        {"name": name, "sample_rate": rate, "seconds": seconds}
+        for name, (rate, seconds) in zip(("logmel", "mss"), heard, strict=True)
+    ]
+    here = ScorerSpec("toy", named, style, None, "cpu").build()
+    assert players == made
+    chunk = here.chunk(Request(DECIDED, 0, 4), 0)
+    assert len(rendered) == len(made)
+    widths = [ear.embedding.embed_batch(torch.zeros(1, ear.embedding.samples)).numel() for ear in here.ears]
+    assert chunk.vectors.shape == (4, sum(widths))

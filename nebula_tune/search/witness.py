@@ -183,12 +183,14 @@ class Witness(Sampler):
     def snapshots(self) -> list[tuple[int, Point]]:
         """Means of curves after some shares of the steps, of those with decided flags; the last is the result."""
         found = []
-        for share in SNAPSHOTS:
-            end = round(share * self.steps)
+        for end in sorted({round(share * self.steps) for share in SNAPSHOTS}):  # of few steps, two shares may be one
             first = max(end - round(AVERAGED * self.steps), self.relaxed_steps)
             if first < end < self.steps:
-                found.append((end * self.trials_a_step, self._mean_of(self._trail[first:end])))
-        return [*found, (self._done * self.trials_a_step, self.result())]
+                found.append((self._trials_after(end), self._mean_of(self._trail[first:end])))
+        return [*found, (self._trials_after(self._done), self.result())]
+
+    def _trials_after(self, steps: int) -> int:
+        return min(steps * self.trials_a_step, self.trials)  # the last step may have fewer
 
     def _mean_of(self, trail: Sequence[Floats]) -> Point:
         return self._point(np.mean(trail, axis=0) if len(trail) else self._log_curves).hardened()

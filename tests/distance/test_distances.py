@@ -22,6 +22,7 @@ from nebula_tune.distance import (
     mean_within,
     mmd,
 )
+from nebula_tune.distance.joint import terms
 from nebula_tune.errors import UserInputError
 from tests.distance.contract import DistanceContract
 
@@ -119,6 +120,27 @@ def test_weights_compare_parts_whatever_their_units() -> None:
     share = mmd(x[:, :3], y[:, :3]).mmd / mean_within(y[:, :3])
     large = mmd(x[:, 3:], y[:, 3:], Euclidean()).mmd / mean_within(y[:, 3:], None, Euclidean())
     assert mmd(x, y, joint).mmd == pytest.approx(share + 0.5 * large, rel=1e-5)
+
+
+def test_terms_of_a_joint_distance_are_its_parts_and_add_up_to_its_sums() -> None:
+    x, y = torch.from_numpy(normals(8, 50, 9)), torch.from_numpy(normals(9, 60, 9, shift=1))
+    parts = [Part("a", 2, L1(), 0.5), Part("b", 3, Euclidean(), 2.0), Part("c", 4, Gaussian(3.0), 7.0)]
+    corpus = Joint(parts).corpus(y)
+    found = terms(corpus, x)
+    assert found.shape == (3, 50) and found.dtype == torch.float64
+    assert torch.equal(found.sum(dim=0), corpus.sums(x))
+    alone = zip(parts, x.split([2, 3, 4], dim=1), y.split([2, 3, 4], dim=1), strict=True)
+    for row, (part, of_x, of_y) in zip(found, alone, strict=True):
+        expected = part.factor * part.distance.pairwise(of_x, of_y).double().sum(dim=1)
+        np.testing.assert_allclose(row.numpy(), expected.numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("distance", [L1(), Euclidean(), Gaussian(3.0)], ids=lambda distance: distance.name)
+def test_terms_of_any_other_are_one_row_its_sums_bit_for_bit(distance: Distance) -> None:
+    x, y = torch.from_numpy(normals(8, 50, 9)), torch.from_numpy(normals(9, 60, 9, shift=1))
+    corpus = distance.corpus(y)
+    found = terms(corpus, x)
+    assert found.shape == (1, 50) and torch.equal(found[0], corpus.sums(x))
 
 
 @pytest.mark.parametrize(

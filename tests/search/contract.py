@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from nebula_tune.search import Candidate, Sampler, Space
@@ -77,3 +79,18 @@ class SamplerContract:
         nothing = self.make(space())
         run(nothing, lambda _: None)
         assert np.isfinite(nothing.result().curves).all()
+
+    def test_snapshots_lie_along_its_way_and_end_with_its_result_and_its_trials(self) -> None:
+        here = space()
+        for trials in (1, 2, 3, 4, 7, 10, self.trials):
+            sampler = self.make(here, trials=trials)
+            asked = sum(len(generation) for generation in run(sampler, PROBLEM))
+            counts, found = zip(*sampler.snapshots(), strict=True)
+            assert counts[-1] == asked
+            assert counts[0] > 0 and all(one < next_one for one, next_one in pairwise(counts))
+            end = sampler.result()
+            assert np.array_equal(found[-1].curves, end.curves)
+            assert np.array_equal(found[-1].probabilities, end.probabilities)
+            for point in found:
+                assert not point.relaxed, "only decided flags make a nebula"
+                assert (point.curves >= here.low).all() and (point.curves <= here.high).all()

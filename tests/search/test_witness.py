@@ -9,6 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nebula_tune.search import Candidate, Leash, Sampler, Space, Witness
 from nebula_tune.search.witness import START_CURVE, START_PROBABILITY
@@ -276,3 +278,41 @@ def test_the_last_iterates_are_averaged_in_a_search_that_ended_early_too() -> No
     # result: the mean of the last fifth; the curve after the last step is not asked for
     assert seen[48] > np.log(witness.result().curves[0]) > seen[-1] - 0.01
     np.testing.assert_allclose(np.log(witness.result().curves[0]), seen[49:].mean(), atol=0.005)
+
+
+# Snapshots
+
+
+def test_a_snapshot_is_the_mean_of_a_fifth_of_the_curves_before_it() -> None:
+    witness = Witness(space(flags=False), START, 100)
+    seen = np.log(points(run(witness, Bowl(GOAL, NO_COST, noise=1.0)))[:, :5])  # curve k is what step k - 1 led to
+    (first, one), (second, two), (last, end) = witness.snapshots()
+    assert (first, second, last) == (70, 85, 100)
+    np.testing.assert_allclose(np.log(one.curves), seen[51:71].mean(axis=0))
+    np.testing.assert_allclose(np.log(two.curves), seen[66:86].mean(axis=0))
+    assert np.array_equal(end.curves, witness.result().curves)
+
+
+@pytest.mark.parametrize(
+    ("relaxed", "trials"), [(0.6, [70, 85, 100]), (0.75, [85, 100]), (0.85, [100]), (0.9, [100]), (1.0, [100])]
+)
+def test_none_is_of_steps_with_open_flags(relaxed: float, trials: list[int]) -> None:
+    witness = Witness(space(), START, 100, relaxed=relaxed)
+    generations = run(witness, Bowl(GOAL, np.linspace(-1, 1, 5), noise=0.3))
+    assert [count for count, _ in witness.snapshots()] == trials
+    flags = generations[-1][0].point.probabilities if relaxed < 1 else witness.result().probabilities
+    for _, point in witness.snapshots():
+        assert np.array_equal(point.probabilities, flags), "flags are decided once, before the first snapshot"
+
+
+@settings(deadline=None)
+@given(st.integers(1, 60), st.integers(1, 7), st.floats(0, 1), st.sampled_from([None, 4, 9]))
+def test_snapshots_count_the_trials_that_were_asked_for(
+    trials: int, a_step: int, relaxed: float, patience: int | None
+) -> None:
+    witness = Witness(space(), START, trials, relaxed=relaxed, trials_a_step=a_step, patience=patience)
+    asked = sum(len(generation) for generation in run(witness, lambda _: score(1.0)))
+    counts = [count for count, _ in witness.snapshots()]
+    assert counts[-1] == asked <= trials
+    assert counts == sorted(set(counts)) and len(counts) <= 3
+    assert not any(point.relaxed for _, point in witness.snapshots())

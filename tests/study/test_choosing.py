@@ -6,10 +6,19 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
-from nebula_tune.errors import SettingsError
+from nebula_tune.embedding.embedded import Source
+from nebula_tune.errors import CorpusError, SettingsError, StudyError
+from nebula_tune.nebula import Nebula
+from nebula_tune.study.choosing import Chooser
+from nebula_tune.study.coordinator import Snapshot
 from nebula_tune.study.ledger import Ledger
-from nebula_tune.study.settings import load_study
+from nebula_tune.study.plan import Plan
+from nebula_tune.study.settings import StudySettings, load_study
+from nebula_tune.study.target import SplitTarget
+from nebula_tune.synth import Voice
+from nebula_tune.trial import Point
 from tests.study.tiny import TinyStudy, make_target
 
 STUDY = """\
@@ -80,3 +89,50 @@ def test_a_bad_chooser_is_one_line_with_its_place(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"study.yaml:9: choose.sounds") as caught:
         load_study(str(tmp_path / "study.yaml"))
     assert "\n" not in str(caught.value)
+
+
+# The chooser by itself
+
+
+def chooser(target: Path | str, study: str = STUDY, target_sounds: int = 64) -> Chooser:
+    settings = StudySettings.model_validate_json(json.dumps(yaml.safe_load(study)))
+    plan = Plan(settings, "voice", Nebula(), (), (), 0, "file", target_sounds)
+    return Chooser(plan, Source.parse(str(target)), "cpu", lambda line: None)
+
+
+def snapshot(nebula: str, trials: int) -> Snapshot:
+    panel = Voice.panel
+    curves, symmetric = panel.arrays(Nebula.load(nebula))
+    return Snapshot(1, "witness", trials, Point(curves, symmetric.astype(float)))
+
+
+def test_whatever_the_order_each_has_its_distance_and_the_targets_own_nebula_is_chosen() -> None:
+    start, drum = snapshot("default", 7), snapshot("drum", 10)
+    told = []
+    for order in ([start, drum], [drum, start, drum]):
+        choose = chooser("drum")
+        assert choose(order) is drum.point
+        assert choose.told is not None
+        told.append([one["distance"] for one in choose.told["candidates"]])
+        assert choose.told["chosen"] == order.index(drum), "the first of equals"
+    (a, b), again = told
+    assert again == [b, a, b], "all are heard on the same draws"
+    assert b < a / 3
+
+
+def test_held_out_sounds_are_not_touched(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: SplitTarget) -> None:
+        raise AssertionError("held-out sounds were asked for")
+
+    monkeypatch.setattr(SplitTarget, "held_out", property(refuse))
+    assert chooser(target)([snapshot("default", 7), snapshot("drum", 10)]) is not None
+
+
+def test_a_study_without_a_chooser_cannot_choose(target: Path) -> None:
+    with pytest.raises(StudyError, match="no embedding that chooses"):
+        chooser(target, STUDY.replace("{name: mss, sample_rate: 8000, seconds: 0.5}, sounds", "logmel, sounds"))([])
+
+
+def test_a_target_too_small_is_refused_in_a_line(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="15 usable sounds"):
+        chooser(make_target(tmp_path / "few", 15))([snapshot("default", 7)])
