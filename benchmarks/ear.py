@@ -3,6 +3,7 @@
     python benchmarks/ear.py judge TARGET NAME=NEBULA ... [--seed 0] [--others FOLDER ...] [--rows benchmarks/ear.jsonl]
     python benchmarks/ear.py table benchmarks/ear.jsonl
     python benchmarks/ear.py power TARGET
+    python benchmarks/ear.py pictures TARGET NAME=NEBULA ... --out FILE.png
 
 TARGET is a folder of real sounds, a sub-folder a kit, instrument or pack (benchmarks/corpora.py makes such). For each
 nebula or constellation, `judge` adds a row to a file of JSON lines, and a row is not worked out again:
@@ -83,25 +84,26 @@ class Judged:
     target: str
     label: str
     nebula: str
-    seed: int
+    seeds: tuple[int, ...]
     ears: tuple[str, ...]
 
     @property
     def key(self) -> str:
         path = Path(self.nebula)
         return digest(
-            [Path(self.target).name, self.label, self.seed, path.read_text() if path.exists() else self.nebula]
+            [Path(self.target).name, self.label, self.seeds, path.read_text() if path.exists() else self.nebula]
         )
 
 
-def distances(judged: Judged) -> dict[str, float]:
-    """Unbiased l1 MMD to the held-out fifth over the target's mean distance, under each embedding."""
-    found = {}
+def distances(judged: Judged) -> dict[str, dict[str, float]]:
+    """Unbiased l1 MMD to each seed's held-out fifth over the target's mean distance, under each embedding."""
+    found: dict[str, dict[str, float]] = {str(seed): {} for seed in judged.seeds}
     for name in judged.ears:
         real = vectors(judged.target, name, 0)
-        held = hold_out(real.keys, judged.seed)  # by file, as the studies are run
-        fresh = vectors(judged.nebula, name, EARS[name][1]).vectors
-        found[name] = l1_mmd(fresh, real.vectors[held]).mmd_unbiased / mean_within(real.vectors)
+        fresh, scale = vectors(judged.nebula, name, EARS[name][1]).vectors, mean_within(real.vectors)
+        for seed in judged.seeds:
+            held = hold_out(real.keys, seed)  # by file, as the studies are run
+            found[str(seed)][name] = l1_mmd(fresh, real.vectors[held]).mmd_unbiased / scale
     return found
 
 
@@ -142,7 +144,6 @@ def judge(judged: Judged) -> dict[str, Any]:
             "key": judged.key,
             "target": Path(judged.target).name,
             "label": judged.label,
-            "seed": judged.seed,
             "distance": distances(judged),
             "linear": told_apart(fresh, real.vectors, groups),
             "network": network(judged),
@@ -166,29 +167,104 @@ def power(target: str) -> None:
         print(f"{name}: two draws {twice.auc:.3f}; against the target {against.auc:.3f}")
 
 
+def pictures(target: str, nebulae: Sequence[str], out: Path, columns: int = 14) -> None:
+    """A row of random sounds' spectrograms (the network judge's pictures) for the target and each NAME=NEBULA."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    torch.set_num_threads(1)
+    real = vectors(target, "picture", 0).vectors
+    rows = {"target": real[np.random.default_rng(0).permutation(len(real))]}
+    for text in nebulae:
+        label, _, nebula = text.partition("=")
+        rows[label] = vectors(nebula, "picture", 1024).vectors
+    figure, axes = pyplot.subplots(len(rows), columns, figsize=(columns, 1.05 * len(rows)))
+    for (label, found), row in zip(rows.items(), axes, strict=True):
+        for axis, sound in zip(row, found[:columns], strict=True):
+            axis.imshow(sound.reshape(-1, 64).T, origin="lower", aspect="auto", cmap="magma", vmin=0, vmax=1)
+            axis.set(xticks=[], yticks=[])
+        row[0].set_ylabel(label, fontsize=8)
+    figure.subplots_adjust(0.02, 0.01, 0.999, 0.99, 0.03, 0.05)
+    figure.savefig(out, dpi=110)
+    print(out)
+
+
+def told(row: dict[str, Any], seed: str) -> str:
+    """One row of a table, for one seed's held-out sounds."""
+    far = " | ".join(f"{value:.3f}" for value in row["distance"][seed].values())
+    taken = "-" if row["taken"] is None else f"{row['taken']:.2f}"
+    low, wide, full = (100 * row["shares"][name] for name in ("under_midi_24", "wide_sweep", "clipped"))
+    return (
+        f"| {row['label']} | {seed} | {far} | {row['linear']:.3f} | {row['network']['auc']:.3f} | {taken} | {low:.0f} "
+        f"| {wide:.0f} | {full:.0f} |"
+    )
+
+
+def median(rows: list[dict[str, Any]]) -> str:
+    """The row of medians of a label, over its nebulae and seeds."""
+    ears = list(next(iter(rows[0]["distance"].values())))
+    every = [one for row in rows for one in row["distance"].values()]
+    far = " | ".join(f"{np.median([one[name] for one in every]):.3f}" for name in ears)
+    taken = [row["taken"] for row in rows if row["taken"] is not None]
+    figures = [np.median([row["linear"] for row in rows]), np.median([row["network"]["auc"] for row in rows])]
+    counted = [100 * np.median([row["shares"][k] for row in rows]) for k in ("under_midi_24", "wide_sweep", "clipped")]
+    return (
+        f"| **{rows[0]['label']}** | median | {far} | {figures[0]:.3f} | {figures[1]:.3f} | "
+        + (f"{np.median(taken):.2f}" if taken else "-")
+        + "".join(f" | {value:.0f}" for value in counted)
+        + " |"
+    )
+
+
+def paired(better: list[dict[str, Any]], worse: dict[str, Any]) -> str:
+    """By how much the network tells some nebulae (on average) less easily than another: interval by sub-folders."""
+    groups = worse["network"]["groups"]
+    count = np.array([groups[name][1] for name in groups])
+    won = np.array(
+        [groups[name][0] - np.mean([one["network"]["groups"][name][0] for one in better]) for name in groups]
+    )
+    without = (won.sum() - won) / (count.sum() - count)
+    error = float(np.sqrt((len(won) - 1) / len(won) * np.sum((without - without.mean()) ** 2)))
+    gap = float(won.sum() / count.sum())
+    return f"{gap:.3f} ({gap - 1.96 * error:.3f} to {gap + 1.96 * error:.3f})"
+
+
 def table(rows: list[dict[str, Any]]) -> None:
-    """Every row, by target and label."""
-    for row in sorted(rows, key=lambda r: (r["target"], r["label"], r["seed"])):
-        far = " ".join(f"{name} {value:6.3f}" for name, value in row["distance"].items())
-        taken = "-" if row["taken"] is None else f"{row['taken']:.2f}"
-        low, wide, full = (100 * row["shares"][name] for name in ("under_midi_24", "wide_sweep", "clipped"))
-        print(
-            f"{row['target']:18} {row['label']:14} {row['seed']} {far} linear {row['linear']:.3f} "
-            f"network {row['network']['auc']:.3f} taken {taken} <24 {low:.0f} wide {wide:.0f} full {full:.0f}"
-        )
+    """Every row as markdown, by target and label, with medians, and paired intervals of the network's AUC."""
+    for target in dict.fromkeys(row["target"] for row in rows):
+        mine = [row for row in rows if row["target"] == target]
+        ears = list(next(iter(mine[0]["distance"].values())))
+        print(f"\n### {target}\n")
+        print(f"| nebula | seed | {' | '.join(ears)} | linear | network | taken for it | <24 | wide | full |")
+        print("| --- " * (len(ears) + 8) + "|")
+        labels = {label: [row for row in mine if row["label"] == label] for label in sorted({r["label"] for r in mine})}
+        for of_label in labels.values():
+            for row in sorted(of_label, key=lambda row: list(row["distance"])):
+                print("\n".join(told(row, seed) for seed in row["distance"]))
+            print(median(of_label))
+        print("\nNetwork AUC under that of another, mean over nebulae, with its interval by sub-folders:\n")
+        for better, worse in (("tuned", "drum"), ("tuned", "start"), ("tuned", "before"), ("constellation", "tuned")):
+            if better in labels and worse in labels:
+                print(f"* {better} under {worse}: {paired(labels[better], labels[worse][0])}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["judge", "table", "power"])
+    parser.add_argument("what", choices=["judge", "table", "power", "pictures"])
     parser.add_argument("target")
     parser.add_argument("nebulae", nargs="*", metavar="NAME=NEBULA")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", default="0", help="of the study; several, with commas, of nebulae that none made")
     parser.add_argument("--others", nargs="*", default=[])
     parser.add_argument("--ears", default="logmel,modulation,mss,aisfx,scattering")
     parser.add_argument("--rows", type=Path, default=Path(__file__).with_name("ear.jsonl"))
+    parser.add_argument("--out", type=Path, default=Path("ear.png"))
     parser.add_argument("--processes", type=int, default=1)
     arguments = parser.parse_args()
+    if arguments.what == "pictures":
+        pictures(arguments.target, arguments.nebulae, arguments.out)
+        return
     if arguments.what == "power":
         power(arguments.target)
         return
@@ -204,7 +280,7 @@ def main() -> None:
         Judged(
             arguments.target,
             *text.split("=", 1),
-            arguments.seed,
+            tuple(int(seed) for seed in arguments.seed.split(",")),
             tuple(arguments.ears.split(",")),
         )
         for text in arguments.nebulae
@@ -216,7 +292,7 @@ def main() -> None:
             row["taken"] = taken.get(one.nebula)
             with arguments.rows.open("a") as file:
                 file.write(json.dumps(row) + "\n")
-            table([row])
+            print("\n".join(told(row, seed) for seed in row["distance"]), flush=True)
 
 
 if __name__ == "__main__":

@@ -63,8 +63,8 @@ def run(
     study: Annotated[
         str,
         typer.Option(
-            help="A shipped study (laptop, full, paper), a YAML file, or auto: full where "
-            "there is a GPU and OpenL3's weights, else laptop."
+            help="A shipped study (laptop, full, paper), a YAML file, or auto: full or full-aisfx where "
+            "there is a GPU and their weights, else laptop."
         ),
     ] = "auto",
     objective: Annotated[
@@ -81,7 +81,7 @@ def run(
     trials: Annotated[
         int | None, typer.Option(help="Trials in all; phases are scaled in proportion. [default: the study's]")
     ] = None,
-    sounds: Annotated[int | None, typer.Option(help="Sounds a trial. [default: the study's, 256]")] = None,
+    sounds: Annotated[int | None, typer.Option(help="Sounds a trial. [default: the study's]")] = None,
     tune: Annotated[
         list[str] | None, typer.Option(help="Only parameters that match may change, like 'vco_*.*'. Repeatable.")
     ] = None,
