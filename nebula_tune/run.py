@@ -168,6 +168,7 @@ class Run:
                 f"study {self.name} was begun with {self.begun_with}: it goes on so; "
                 "give another --name for a new run with today's settings"
             )
+        self._check_later_embeddings()
         frozen = json.loads(stored["origin"]).get("yardstick") if stored else None
         origin["yardstick"] = frozen or self._yardstick(target).as_json()
         kept = {key: origin[key] for key in ("versions", "yardstick")}
@@ -270,6 +271,16 @@ class Run:
         if self.source is None or self.plan.settings.chooser is None:
             return None
         return Chooser(self.plan, self.source, self.device, self.reporter.note)
+
+    def _check_later_embeddings(self) -> None:
+        """Make, before any trial, what is heard only after all of them. Raises EmbeddingError.
+
+        A setting that is wrong is a setting of the study: found out at the end, it would cost all trials.
+        """
+        settings = self.plan.settings
+        for later in (settings.chooser, settings.second_opinion):
+            if self.source is not None and later is not None:
+                make_embedding(later.name, **later.options, device=self.device)
 
     def _load_target(self) -> SplitTarget | None:
         if self.source is None:

@@ -32,9 +32,8 @@ def other_ear(
 
     None where the study has none, or is tuned or chosen by that one.
     """
-    other = plan.settings.other_embedding
-    taken = {one.name for one in (*plan.settings.heard, *filter(None, [plan.settings.chooser]))}
-    if other is None or other.name in taken:
+    other = plan.settings.second_opinion
+    if other is None:
         return None
     embedding = make_embedding(other.name, **other.options, device=device)
     target = SplitTarget.load(source, plan, [embedding])

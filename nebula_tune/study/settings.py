@@ -223,6 +223,12 @@ class StudySettings(_Strict):
         return None if chooser.name in {one.name for one in self.heard} else chooser
 
     @property
+    def second_opinion(self) -> EmbeddingSettings | None:
+        """The embedding that reports beside the study's own; None where trials hear it, or it chooses."""
+        taken = {one.name for one in (*self.heard, *filter(None, [self.chooser]))}
+        return None if self.other_embedding is None or self.other_embedding.name in taken else self.other_embedding
+
+    @property
     def guarded(self) -> GuardSettings:
         """The study's guards; where it names none, none for a match and DIVERSITY_GUARDS for diversity."""
         return self.guards or (DIVERSITY_GUARDS if self.objective == "diversity" else GuardSettings())

@@ -91,6 +91,27 @@ def test_a_bad_chooser_is_one_line_with_its_place(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("key", ["choose: {embedding: ", "other_embedding: "])
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ("{name: nosuch}", "no embedding 'nosuch'"),
+        ("{name: scattering, octaves: 3}", "scattering does not take these options"),
+    ],
+)
+def test_what_is_heard_last_is_refused_before_any_trial(
+    target: Path, tmp_path: Path, key: str, named: str, message: str
+) -> None:
+    study = TinyStudy(
+        tmp_path / "study", target, STUDY.replace(key + "{name: mss, sample_rate: 8000, seconds: 0.5}", key + named)
+    )
+    process = study.start()
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 2 and "Traceback" not in err
+    assert err.strip().splitlines()[-1].startswith("nebula-tune: ") and message in err
+    assert study.count() == 0 and not Ledger(study.storage).has("tiny"), "the file can be put right under its name"
+
+
 # The chooser by itself
 
 
