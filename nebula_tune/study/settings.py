@@ -165,7 +165,13 @@ class ChooseSettings(_Strict):
     """What chooses among a search's ends and snapshots: an embedding that no trial hears, on ``sounds`` fresh ones."""
 
     embedding: NamedEmbedding
-    sounds: Annotated[int, Field(ge=64)] = 512
+    sounds: Annotated[int, Field(ge=64, le=2**16)] = 512
+
+    @model_validator(mode="after")
+    def _has_no_weight(self) -> ChooseSettings:
+        if self.embedding.weight != 1:
+            raise ValueError("one embedding chooses; a weight goes with several that trials hear")
+        return self
 
 
 DIVERSITY_GUARDS = GuardSettings(silent=1.0, pitch=1.0, sweep=0.5)

@@ -84,11 +84,18 @@ def test_who_chooses(tmp_path: Path, change: str, chooser: str | None) -> None:
     assert json.loads(settings.model_dump_json())["choose"] is not None
 
 
-def test_a_bad_chooser_is_one_line_with_its_place(tmp_path: Path) -> None:
-    (tmp_path / "study.yaml").write_text(STUDY.replace("sounds: 64", "sounds: 3"))
+@pytest.mark.parametrize("sounds", [3, 10**9])
+def test_a_bad_chooser_is_one_line_with_its_place(tmp_path: Path, sounds: int) -> None:
+    (tmp_path / "study.yaml").write_text(STUDY.replace("sounds: 64", f"sounds: {sounds}"))
     with pytest.raises(SettingsError, match=r"study.yaml:9: choose.sounds") as caught:
         load_study(str(tmp_path / "study.yaml"))
     assert "\n" not in str(caught.value)
+
+
+def test_one_embedding_that_chooses_has_no_weight(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(STUDY.replace("{embedding: {name: mss,", "{embedding: {name: mss, weight: 2,"))
+    with pytest.raises(SettingsError, match=r"study.yaml:9: choose: .*one embedding chooses"):
+        load_study(str(tmp_path / "study.yaml"))
 
 
 @pytest.mark.parametrize("key", ["choose: {embedding: ", "other_embedding: "])
