@@ -319,15 +319,31 @@ class Run:
         settings = self.plan.settings
         done = sum(1 for _ in ledger.trials(self.name))
         phases = ", ".join(f"{phase.trials} {phase.sampler}" for phase in settings.search)
-        again = settings.reevaluations
+        again, chooser = settings.reevaluations, settings.chooser
+        then = f"{chooser.name} chooses" if chooser else f"{again} re-evaluations"
         left = (settings.trials - done + again) * settings.sounds + 3 * SCORE_CARD_SOUNDS
         cost = "; ".join(filter(None, (embedding.cost_note(left) for embedding in self.embeddings)))
+        on_top = self._on_top()
         self.reporter.note(
-            f"study {self.name}: {phases} trials of {settings.sounds} sounds, then {again} re-evaluations; "
+            f"study {self.name}: {phases} trials of {settings.sounds} sounds, then {then}; "
             + (cost or f"about {_duration(left * self._seconds_a_sound(executor))}")
             + (f" ({done} trials are done already)" if done else "")
-            + ("; the constellation and the report come on top" if settings.constellation else "")
+            + (f"; on top come {', '.join(on_top)}" if on_top else "")
         )
+        if settings.choose and not chooser and self.source:
+            self.reporter.note(f"trials hear {settings.choose.embedding.name}, so it does not choose")
+
+    def _on_top(self) -> list[str]:
+        """What takes time beside trials, re-evaluations and score card."""
+        settings, match = self.plan.settings, self.source is not None
+        parts = {
+            "choosing": settings.chooser is not None,
+            "the constellation": match and settings.constellation is not None,
+            "the second opinion": match and settings.second_opinion is not None,
+            "the judges": match and settings.judges,
+            "the report": not self.options.no_report,
+        }
+        return [part for part, wanted in parts.items() if wanted]
 
     def _seconds_a_sound(self, executor: Executor) -> float:
         """From a few chunks, timed after as many that warm up."""
