@@ -18,8 +18,6 @@ from nebula_tune.study.indices import Purpose
 from nebula_tune.study.plan import Plan
 from nebula_tune.study.target import SplitTarget, embed_corpus
 
-SOUNDS = 128  # fresh, of each nebula: other embeddings may be slow
-
 
 def other_ear(
     requests: Mapping[str, Request],
@@ -37,7 +35,7 @@ def other_ear(
         return None
     embedding = make_embedding(other.name, **other.options, device=device)
     target = SplitTarget.load(source, plan, [embedding])
-    fresh = fresh_sounds(requests, plan, {"name": other.name, **other.options}, device, SOUNDS)
+    fresh = fresh_sounds(requests, plan, {"name": other.name, **other.options}, device, plan.settings.other_sounds)
     second = embed_corpus(against, plan, [embedding], Purpose.VALIDATION) if against else None
     others = {"against": second.vectors} if second else {}
     return {

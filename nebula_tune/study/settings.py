@@ -196,6 +196,7 @@ class StudySettings(_Strict):
     choose: ChooseSettings | None = None
     constellation: ConstellationSettings | None = None
     other_embedding: NamedEmbedding | None = None
+    other_sounds: Annotated[int, Field(ge=16, le=1024)] = 256
     judges: bool = True
 
     @model_validator(mode="after")

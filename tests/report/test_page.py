@@ -187,6 +187,37 @@ def test_another_ear_and_a_constellation_are_shown_where_there_are_some(reported
     assert len(sounds(text)["players"]["constellation"]) == 16
 
 
+def test_judges_come_first_then_what_was_chosen_and_the_distance_under_each_embedding(reported: Reported) -> None:
+    view = View.of(reported.ledger, "tiny")
+    figures = {"start": 0.98, "drum": 0.9, "tuned": 0.7123}
+    scored = [
+        replace(one, score=replace(one.score, by_embedding={"ear": 0.5 + one.key[1], "eye": 0.25}))
+        for one in view.trials
+        if one.score is not None
+    ]
+    changed = {
+        "told_apart": {"linear": figures, "network": figures, "real": "held-out", "real_sounds": 123},
+        "other": {"embedding": "scattering", "heldout": view.result["heldout"]},
+        "doubts": ["the network prefers <the start>"],
+        "chosen": {
+            "by": "mss", "sounds": 64, "chosen": 1,
+            "candidates": [
+                {"phase": phase, "sampler": "witness", "trials": 9, "distance": 0.3125 * phase} for phase in (1, 2)
+            ],
+        },
+    }  # fmt: skip
+    text = page(replace(view, result={**view.result, **changed}, trials=tuple(scored))).decode()
+    places = [
+        text.index(words)
+        for words in (
+            "AUC of 0.712", "Against it:", "prefers &lt;the start&gt;", "123 real ones", "0.712</td>",
+            "Under scattering",
+            "Under what it was tuned on", "Under each embedding", "2, witness (chosen)", "0.625",
+        )
+    ]  # fmt: skip
+    assert places == sorted(places)
+
+
 def test_a_study_without_a_trial_has_a_page(reported: Reported) -> None:
     view = View.of(reported.ledger, "tiny")
     status = {**view.status, "state": "running", "best": None, "complete": 0}
