@@ -193,7 +193,8 @@ def pictures(target: str, nebulae: Sequence[str], out: Path, columns: int = 14) 
 
 def told(row: dict[str, Any], seed: str) -> str:
     """One row of a table, for one seed's held-out sounds."""
-    far = " | ".join(f"{value:.3f}" for value in row["distance"][seed].values())
+    found = row["distance"][seed]
+    far = " | ".join(f"{found[name]:.3f}" if name in found else "-" for name in EARS)
     taken = "-" if row["taken"] is None else f"{row['taken']:.2f}"
     low, wide, full = (100 * row["shares"][name] for name in ("under_midi_24", "wide_sweep", "clipped"))
     return (
@@ -204,9 +205,8 @@ def told(row: dict[str, Any], seed: str) -> str:
 
 def median(rows: list[dict[str, Any]]) -> str:
     """The row of medians of a label, over its nebulae and seeds."""
-    ears = list(next(iter(rows[0]["distance"].values())))
     every = [one for row in rows for one in row["distance"].values()]
-    far = " | ".join(f"{np.median([one[name] for one in every]):.3f}" for name in ears)
+    far = " | ".join(f"{np.median([one[name] for one in every]):.3f}" if name in every[0] else "-" for name in EARS)
     taken = [row["taken"] for row in rows if row["taken"] is not None]
     figures = [np.median([row["linear"] for row in rows]), np.median([row["network"]["auc"] for row in rows])]
     counted = [100 * np.median([row["shares"][k] for row in rows]) for k in ("under_midi_24", "wide_sweep", "clipped")]
@@ -235,10 +235,9 @@ def table(rows: list[dict[str, Any]]) -> None:
     """Every row as markdown, by target and label, with medians, and paired intervals of the network's AUC."""
     for target in dict.fromkeys(row["target"] for row in rows):
         mine = [row for row in rows if row["target"] == target]
-        ears = list(next(iter(mine[0]["distance"].values())))
         print(f"\n### {target}\n")
-        print(f"| nebula | seed | {' | '.join(ears)} | linear | network | taken for it | <24 | wide | full |")
-        print("| --- " * (len(ears) + 8) + "|")
+        print(f"| nebula | seed | {' | '.join(EARS)} | linear | network | taken for it | <24 | wide | full |")
+        print("| --- " * (len(EARS) + 8) + "|")
         labels = {label: [row for row in mine if row["label"] == label] for label in sorted({r["label"] for r in mine})}
         for of_label in labels.values():
             for row in sorted(of_label, key=lambda row: list(row["distance"])):
