@@ -187,7 +187,7 @@ def pictures(target: str, nebulae: Sequence[str], out: Path, columns: int = 14) 
             axis.set(xticks=[], yticks=[])
         row[0].set_ylabel(label, fontsize=8)
     figure.subplots_adjust(0.02, 0.01, 0.999, 0.99, 0.03, 0.05)
-    figure.savefig(out, dpi=110)
+    figure.savefig(out, dpi=80)
     print(out)
 
 
