@@ -44,6 +44,7 @@ def test_a_synths_sound_is_what_a_file_of_it_would_be(sounds, to, tmp_path):
 
 
 def test_nothing_is_left_of_what_lies_above_the_new_nyquist_frequency():
-    tone = torch.sin(2 * torch.pi * 15000 * torch.arange(44100) / 44100)[None]
+    # Faded in and out: a tone that breaks off is heard below 11 kHz too.
+    tone = torch.sin(2 * torch.pi * 15000 * torch.arange(44100).double() / 44100).float() * torch.hann_window(44100)
     for way in (resampled, by_transform):
-        assert way(tone, 44100, 22050)[:, 2000:-2000].abs().max() < 1e-3
+        assert way(tone[None], 44100, 22050).abs().max() < 1e-4

@@ -68,7 +68,9 @@ def test_frames_follow_each_other_every_128_samples(see) -> None:
 @pytest.mark.parametrize("embedding", ["picture", "logmel=1,picture=1"])
 def test_no_user_names_it(embedding: str, tmp_path) -> None:
     assert not set(JUDGES) & set(EMBEDDINGS)
-    with pytest.raises(EmbeddingError, match="picture is for the network judge only; embeddings are logmel, mss"):
+    with pytest.raises(
+        EmbeddingError, match="picture is for the network judge only; embeddings are logmel, modulation, mss"
+    ):
         named_embeddings(embedding)
     with pytest.raises(EmbeddingError, match="judge only"):
         Ears(("logmel", "picture"), None, "onset", "l1")
