@@ -218,13 +218,15 @@ def median(rows: list[dict[str, Any]]) -> str:
     )
 
 
-def paired(better: list[dict[str, Any]], worse: dict[str, Any]) -> str:
-    """By how much the network tells some nebulae (on average) less easily than another: interval by sub-folders."""
-    groups = worse["network"]["groups"]
+def paired(better: list[dict[str, Any]], worse: list[dict[str, Any]]) -> str:
+    """By how much the network tells some nebulae less easily than others, on average: interval by sub-folders."""
+    groups = worse[0]["network"]["groups"]
     count = np.array([groups[name][1] for name in groups])
-    won = np.array(
-        [groups[name][0] - np.mean([one["network"]["groups"][name][0] for one in better]) for name in groups]
-    )
+
+    def wins(rows: list[dict[str, Any]]) -> np.ndarray:
+        return np.mean([[row["network"]["groups"][name][0] for name in groups] for row in rows], axis=0)
+
+    won = wins(worse) - wins(better)
     without = (won.sum() - won) / (count.sum() - count)
     error = float(np.sqrt((len(won) - 1) / len(won) * np.sum((without - without.mean()) ** 2)))
     gap = float(won.sum() / count.sum())
@@ -246,7 +248,7 @@ def table(rows: list[dict[str, Any]]) -> None:
         print("\nNetwork AUC under that of another, mean over nebulae, with its interval by sub-folders:\n")
         for better, worse in (("tuned", "drum"), ("tuned", "start"), ("tuned", "before"), ("constellation", "tuned")):
             if better in labels and worse in labels:
-                print(f"* {better} under {worse}: {paired(labels[better], labels[worse][0])}")
+                print(f"* {better} under {worse}: {paired(labels[better], labels[worse])}")
 
 
 def main() -> None:
