@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -218,7 +219,11 @@ class Scorer:
         """The trial's score from all its chunks, in order."""
         vectors = torch.from_numpy(np.concatenate([c.vectors for c in chunks]))
         n = len(vectors)
-        row_terms = terms(self.distance.corpus(vectors), vectors).numpy()
+        curve_scores = np.concatenate([c.curve_scores for c in chunks])
+        flag_scores = np.concatenate([c.flag_scores for c in chunks])
+        with ThreadPoolExecutor(1) as beside:  # the search waits for a reduction: its two halves go side by side
+            bent = beside.submit(self._curvature, vectors, curve_scores, flag_scores) if request.curvature else None
+            row_terms = terms(self.distance.corpus(vectors), vectors).numpy()
         row_sums = row_terms.sum(axis=0)
         within, within_v = float(row_sums.sum()) / (n * (n - 1)), float(row_sums.sum()) / n**2
         heard = np.concatenate([c.penalties for c in chunks])
@@ -236,8 +241,6 @@ class Scorer:
         else:
             to_target, value, mmd = np.zeros(n), -within, -within_v
         advantage, deviation = witness(to_target, row_sums, penalty)
-        curve_scores = np.concatenate([c.curve_scores for c in chunks])
-        flag_scores = np.concatenate([c.flag_scores for c in chunks])
         return Score(
             value=value + float(penalty.mean()),
             mmd=mmd,
@@ -247,7 +250,7 @@ class Scorer:
             flag_information=np.square(flag_scores).mean(axis=0),
             deviation=deviation,
             advantages=advantage,
-            curvature=self._curvature(vectors, curve_scores, flag_scores) if request.curvature else NO_CURVATURE,
+            curvature=bent.result() if bent else NO_CURVATURE,
             by_embedding=by_embedding,
         )
 

@@ -86,6 +86,7 @@ def test_an_address_where_no_cluster_is_gets_one_clear_line(study: ClusterStudy)
     assert "cannot join the Ray cluster at 127.0.0.1:1" in err.strip().splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_workers_join_while_a_study_runs(study: ClusterStudy, nodes: Nodes) -> None:
     process = study.begin(1, "--sounds", "2000", "--trials", "2000")
     before = len(set(study.workers))
