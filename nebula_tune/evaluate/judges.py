@@ -7,19 +7,14 @@ under ``mss``, and the network judge (:mod:`nebula_tune.evaluate.network`), whic
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from nebula_tune.embedding import make_embedding
 from nebula_tune.embedding.embedded import Source, one_thread
-from nebula_tune.evaluate.network import told_apart_by_network
-from nebula_tune.evaluate.telling import EYES
-from nebula_tune.evaluate.told_apart import told_apart
+from nebula_tune.evaluate.telling import EYES, Sounds, told
 from nebula_tune.scoring import Request
 from nebula_tune.study.fresh import fresh_sounds
 from nebula_tune.study.indices import Purpose
@@ -29,23 +24,12 @@ from nebula_tune.study.target import SplitTarget, embed_corpus
 REAL_ENOUGH = 100  # held-out sounds that suffice as the real ones; with fewer it is the whole target
 SOUNDS = 256  # of each side at most
 
-Side = tuple[NDArray[np.float32], Sequence[str] | None]  # vectors (sounds, D), and each sound's group
 
-
-@dataclass(frozen=True)
-class Real:
-    """Real sounds to be told from: vectors (sounds, D), groups, and what part of the target they are."""
-
-    vectors: NDArray[np.float32]
-    groups: Sequence[str]
-    part: str
-
-    @classmethod
-    def of(cls, target: SplitTarget) -> Real:
-        """The held-out part where it is large enough, else the whole target."""
-        if target.held.sum() >= REAL_ENOUGH:
-            return cls(*target.held_out, "held-out")
-        return cls(target.embedded.vectors, target.groups.tolist(), "whole target")
+def real_of(target: SplitTarget) -> tuple[Sounds, str]:
+    """Real sounds to be told from, and what part of the target they are: the held-out one where it is large enough."""
+    if target.held.sum() >= REAL_ENOUGH:
+        return Sounds(*target.held_out), "held-out"
+    return Sounds(target.embedded.vectors, target.groups.tolist()), "whole target"
 
 
 def verdicts(
@@ -59,29 +43,17 @@ def verdicts(
     for judge, eye in EYES.items():
         embedding = make_embedding(**eye, device=device)
         target = SplitTarget.load(source, plan, [embedding])
-        real = Real.of(target)
-        sides: dict[str, Side] = {
-            name: (vectors, None) for name, (vectors, _) in fresh_sounds(requests, plan, eye, device, SOUNDS).items()
-        }
+        real, part = real_of(target)
+        fresh = fresh_sounds(requests, plan, eye, device, SOUNDS)
+        sides = {name: Sounds(vectors, None) for name, (vectors, _) in fresh.items()}
         if against is not None:
             second = embed_corpus(against, plan, [embedding], Purpose.VALIDATION)
-            sides["against"] = second.vectors, second.groups(target.grouped_by)[1]
-        found |= {"real": real.part, "real_sounds": len(real.vectors)}
-        found["network" if judge == "network" else "linear"] = _told(judge, sides, real, device)
+            sides["against"] = Sounds(second.vectors, second.groups(target.grouped_by)[1])
+        found |= {"real": part, "real_sounds": len(real.vectors)}
+        figure = partial(told, judge, y=real, most=SOUNDS, device=device)
+        with one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:  # sides beside each other, each by one thread
+            found[judge] = dict(zip(sides, pool.map(figure, sides.values()), strict=True))
     return found
-
-
-def _told(judge: str, sides: Mapping[str, Side], real: Real, device: str) -> dict[str, float]:
-    """One judge's figure for each side; sides are judged beside each other, each by one thread."""
-
-    def figure(side: Side) -> float:
-        vectors, groups = side
-        if judge == "network":
-            return told_apart_by_network(vectors, real.vectors, real.groups, groups, most=SOUNDS, device=device)
-        return told_apart(vectors, real.vectors, real.groups, groups)
-
-    with one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
-        return dict(zip(sides, pool.map(figure, sides.values()), strict=True))
 
 
 def doubts(report: Mapping[str, Any]) -> list[str]:
@@ -91,10 +63,10 @@ def doubts(report: Mapping[str, Any]) -> list[str]:
         report: the parts of a run's report that are there: ``told_apart``, ``other``, ``heldout``.
     """
     lines = []
-    told = report.get("told_apart") or {}
+    verdict = report.get("told_apart") or {}
     for judge, named in (("linear", "linear classifier"), ("network", "network")):
         for better, worse in (("start", "tuned"), ("tuned", "constellation")):
-            figures = told.get(judge, {})
+            figures = verdict.get(judge, {})
             if worse in figures and figures[worse] > figures[better]:
                 lines.append(
                     f"the {named} tells {_called(worse)} from real sounds more easily than {_called(better)} "

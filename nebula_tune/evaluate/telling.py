@@ -24,25 +24,48 @@ LEAST_GROUPS = 4  # of a corpus whose halves are told apart: two a half
 # The judges, as reports name them, and what each looks at (specs/ear.md, section 4).
 EYES: Mapping[str, Mapping[str, Any]] = {
     "network": {"name": "picture"},
-    "mss": {"name": "mss", "sample_rate": 22050, "seconds": 1.0},
+    "linear": {"name": "mss", "sample_rate": 22050, "seconds": 1.0},
 }
 Verdict = dict[str, float]
 
 
 @dataclass(frozen=True)
 class Sounds:
-    """What a judge takes of a corpus: vectors (sounds, D) and the name of each sound's group."""
+    """What a judge takes of a corpus: vectors (sounds, D) and each sound's group; None: every sound is its own."""
 
     vectors: NDArray[np.float32]
-    groups: NDArray[np.str_]
+    groups: Sequence[str] | None
 
     def halves(self, seed: int) -> tuple[Sounds, Sounds] | None:
         """Half of the groups each, by chance; None where there are fewer than four."""
-        names = np.random.default_rng(seed).permutation(np.unique(self.groups))
+        groups = np.asarray(range(len(self.vectors)) if self.groups is None else self.groups)
+        names = np.random.default_rng(seed).permutation(np.unique(groups))
         if len(names) < LEAST_GROUPS:
             return None
-        first = np.isin(self.groups, names[: len(names) // 2])
-        return Sounds(self.vectors[first], self.groups[first]), Sounds(self.vectors[~first], self.groups[~first])
+        first = np.isin(groups, names[: len(names) // 2])
+        one, other = (Sounds(self.vectors[half], groups[half].tolist()) for half in (first, ~first))
+        return one, other
+
+
+def told(judge: str, x: Sounds, y: Sounds, seed: int = 0, most: int = SOUNDS, device: str = "cpu") -> float:
+    """One judge's figure in telling sounds x from y, whose groups are named; 0.5 = it cannot.
+
+    Args:
+        judge: its name among EYES. The network gives an AUC, the linear classifier a balanced accuracy.
+        x: what the judge sees of sounds to be told from y.
+        y: what it sees of real sounds.
+        seed: of the network's training.
+        most: sounds of each side that the network takes at most.
+        device: torch's name of where the network is trained.
+
+    Raises:
+        UserInputError: where the network has fewer than two groups on a side.
+    """
+    groups_y = y.groups if y.groups is not None else [str(k) for k in range(len(y.vectors))]
+    if judge == "network":
+        seeds = (seed,)
+        return told_apart_by_network(x.vectors, y.vectors, groups_y, x.groups, seeds=seeds, most=most, device=device)
+    return told_apart(x.vectors, y.vectors, groups_y, x.groups)
 
 
 def verdicts(
@@ -69,7 +92,7 @@ def verdicts(
         for done, (i, j) in enumerate(places):
             pair = corpora[i].halves(seed) if i == j else (corpora[i], corpora[j])
             if pair is not None:
-                found[i, j] = (found[i, j] or {}) | {judge: _verdict(judge, *pair, seed)}
+                found[i, j] = (found[i, j] or {}) | {judge: told(judge, *pair, seed)}
             count(number * len(places) + done + 1, len(EYES) * len(places))
     return found
 
@@ -78,11 +101,4 @@ def _sounds(
     source: Source, by: GroupBy, embedding: Embedding, synth: type[Synth], first: int, sounds: int, count: Counting
 ) -> Sounds:
     embedded = embed_source(source, embedding, Prepare.ONSET, synth, first, sounds, count, sounds)
-    return Sounds(embedded.vectors, np.asarray(embedded.groups(by)[1]))
-
-
-def _verdict(judge: str, x: Sounds, y: Sounds, seed: int) -> float:
-    groups = y.groups.tolist(), x.groups.tolist()
-    if judge == "network":
-        return told_apart_by_network(x.vectors, y.vectors, *groups, seeds=(seed,))
-    return told_apart(x.vectors, y.vectors, *groups)
+    return Sounds(embedded.vectors, embedded.groups(by)[1])

@@ -78,10 +78,10 @@ def test_compare_tells_corpora_apart_where_asked(call, tmp_path: Path, monkeypat
     found = [{(row["a"], row["b"]): row["told_apart"] for row in one["rows"]} for one in reports]
     assert found[0] == found[1], "judges hear with none of the embeddings"
     assert found[0]["kits", "kits"] is None, "three groups have no halves of two"
-    assert found[0]["kits", "white-noise"]["mss"] > 0.9 and 0 <= found[0]["kits", "white-noise"]["network"] <= 1
-    assert set(found[0]["white-noise", "white-noise"]) == {"network", "mss"}
+    assert found[0]["kits", "white-noise"]["linear"] > 0.9 and 0 <= found[0]["kits", "white-noise"]["network"] <= 1
+    assert set(found[0]["white-noise", "white-noise"]) == {"network", "linear"}
     written = {(row["corpus_1"], row["corpus_2"]): row for row in read(tmp_path / "t.csv")}
-    assert float(written["kits", "white-noise"]["told_apart_mss"]) == found[0]["kits", "white-noise"]["mss"]
+    assert float(written["kits", "white-noise"]["told_apart_linear"]) == found[0]["kits", "white-noise"]["linear"]
     assert written["kits", "kits"]["told_apart_network"] == ""
     shown = call(*asked)
     assert "network AUC" in shown.out and "telling corpora apart: up to" in shown.err
