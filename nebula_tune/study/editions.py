@@ -69,4 +69,7 @@ def nearest_edition(
 def with_gains(stored: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
     """Stored settings with the parts that only the new ones have, of those that a study may gain once it is begun."""
     before, after = stored["study"], now["study"]
-    return stored | {"study": before | {key: after[key] for key in GAINED_LATER if after[key] and not before.get(key)}}
+    gained = {key: after[key] for key in GAINED_LATER if after[key] and not before.get(key)}
+    if "other_embedding" in gained:
+        gained["other_sounds"] = after["other_sounds"]
+    return stored | {"study": before | gained}

@@ -19,6 +19,7 @@ from tests.study.tiny import STUDY, TinyStudy, command, make_target
 FITTED = """\
 constellation: {pool: 1100, validation: 256, rounds: 2, spreads: [0.1, 0.3], shrinkages: [0.0, 0.3]}
 other_embedding: {name: mss, sample_rate: 8000, seconds: 0.5}
+other_sounds: 64
 """
 
 
