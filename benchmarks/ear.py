@@ -3,6 +3,7 @@
     python benchmarks/ear.py judge TARGET NAME=NEBULA ... [--seed 0] [--others FOLDER ...] [--rows benchmarks/ear.jsonl]
     python benchmarks/ear.py table benchmarks/ear.jsonl
     python benchmarks/ear.py power TARGET
+    python benchmarks/ear.py bound TARGET NEBULA [--sounds 100000]
     python benchmarks/ear.py pictures TARGET NAME=NEBULA ... --out FILE.png
 
 TARGET is a folder of real sounds, a sub-folder a kit, instrument or pack (benchmarks/corpora.py makes such). For each
@@ -14,6 +15,9 @@ nebula or constellation, `judge` adds a row to a file of JSON lines, and a row i
   whole sub-folders, with each sub-folder's part of the AUC (so that two nebulae can be compared by paired intervals);
 * the share that a network trained on REAL sounds only (the target against --others) takes for the target's kind;
 * shares of sounds that rest under MIDI 24, sweep widely, or reach full scale.
+
+`bound` picks, of very many sounds of a nebula, the one nearest each of the target's under `logmel` and `modulation`,
+and says how easily the network tells those from the target's: what no law of this synth's sounds is likely to beat.
 
 All sounds are new ones: index ranges that no study uses.
 """
@@ -34,16 +38,21 @@ import torch
 
 from nebula_tune.corpus.cache import digest
 from nebula_tune.corpus.groups import hold_out
-from nebula_tune.corpus.prepare import Prepare
-from nebula_tune.distance import l1_mmd
+from nebula_tune.corpus.prepare import RENDER_RATE, Prepare, as_read, prepare
+from nebula_tune.distance import L1, l1_mmd
+from nebula_tune.distance.joint import Joint, Part
 from nebula_tune.distance.mmd import mean_within
 from nebula_tune.embedding import Embedding, make_embedding
 from nebula_tune.embedding.embedded import Embedded, Source, embed_source, one_thread
 from nebula_tune.evaluate.network import out_of_fold, share_taken_for
 from nebula_tune.evaluate.told_apart import told_apart
 from nebula_tune.guards import SHARES, penalties
+from nebula_tune.nebula import Nebula
+from nebula_tune.scoring import Request, ScorerSpec
+from nebula_tune.study.inline import InlineExecutor
 from nebula_tune.synth.architecture import Synth
 from nebula_tune.synth.voice import Voice
+from nebula_tune.trial import Point
 
 FIRST = 12 * 2**28  # of the sounds judged: past every range of nebula_tune.study.indices
 EARS: dict[str, tuple[dict[str, Any], int]] = {  # options, and fresh sounds of a nebula
@@ -54,6 +63,7 @@ EARS: dict[str, tuple[dict[str, Any], int]] = {  # options, and fresh sounds of 
     "scattering": ({}, 128),
 }
 NETWORK_SEEDS = (0,)
+BLOCK = 4096  # sounds of a pool heard together
 LINEAR_SOUNDS = 256
 SYNTH: type[Synth] = Voice
 
@@ -167,6 +177,35 @@ def power(target: str) -> None:
         print(f"{name}: two draws {twice.auc:.3f}; against the target {against.auc:.3f}")
 
 
+def bound(target: str, nebula: str, sounds: int) -> None:
+    """How easily the network tells the target's sounds from those of a large pool that are nearest to each of them."""
+    named = ("logmel", "modulation")
+    real = [torch.from_numpy(vectors(target, name, 0).vectors) for name in named]
+    reference = torch.cat(real, dim=1)
+    parts = [Part(name, found.shape[1], L1(), 1.0) for name, found in zip(named, real, strict=True)]
+    distance = Joint(parts).frozen_on(reference)
+    curves, symmetric = SYNTH.panel.arrays(Nebula.load(nebula))
+    point = Point(curves, symmetric.astype(float))
+    nearest, where = torch.full((len(reference),), np.inf), torch.zeros(len(reference), dtype=torch.int64)
+    with InlineExecutor(
+        ScorerSpec("voice", [{"name": name} for name in named], Prepare.ONSET, None, "cpu")
+    ) as executor:
+        for first in range(FIRST, FIRST + sounds, BLOCK):
+            found = executor.vectors(Request(point, first, min(BLOCK, FIRST + sounds - first)))
+            closest = distance.pairwise(reference, torch.from_numpy(found)).min(dim=1)
+            where = torch.where(closest.values < nearest, closest.indices + first, where)
+            nearest = torch.minimum(nearest, closest.values)
+    heard = ear("picture")
+    voice = SYNTH(nebula, 1, RENDER_RATE, Prepare.ONSET.render_seconds(heard.seconds))
+    picked = where.unique().tolist()
+    audio = torch.cat([voice.render(voice.draw(index, 1), index) for index in picked])
+    prepared = prepare(as_read(audio, RENDER_RATE, heard.sample_rate, Prepare.ONSET), heard.samples)
+    pictures_real = vectors(target, "picture", 0)
+    groups = pictures_real.folders if len(set(pictures_real.folders)) > 1 else pictures_real.keys
+    run = out_of_fold(heard.embed_batch(prepared).numpy(), pictures_real.vectors, groups)
+    print(f"{nebula}: of {sounds} sounds the nearest to each of the target's, {len(picked)} in all: {run.auc:.3f}")
+
+
 def pictures(target: str, nebulae: Sequence[str], out: Path, columns: int = 14) -> None:
     """A row of random sounds' spectrograms (the network judge's pictures) for the target and each NAME=NEBULA."""
     import matplotlib
@@ -253,10 +292,11 @@ def table(rows: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["judge", "table", "power", "pictures"])
+    parser.add_argument("what", choices=["judge", "table", "power", "bound", "pictures"])
     parser.add_argument("target")
     parser.add_argument("nebulae", nargs="*", metavar="NAME=NEBULA")
     parser.add_argument("--seed", default="0", help="of the study; several, with commas, of nebulae that none made")
+    parser.add_argument("--sounds", type=int, default=100_000, help="of the pool that `bound` picks from")
     parser.add_argument("--others", nargs="*", default=[])
     parser.add_argument("--ears", default="logmel,modulation,mss,aisfx,scattering")
     parser.add_argument("--rows", type=Path, default=Path(__file__).with_name("ear.jsonl"))
@@ -268,6 +308,9 @@ def main() -> None:
         return
     if arguments.what == "power":
         power(arguments.target)
+        return
+    if arguments.what == "bound":
+        bound(arguments.target, arguments.nebulae[0], arguments.sounds)
         return
     if arguments.what == "table":
         table([json.loads(line) for line in Path(arguments.target).read_text().splitlines()])
