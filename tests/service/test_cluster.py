@@ -61,6 +61,7 @@ def test_a_worker_killed_and_the_coordinator_killed(study: ClusterStudy, undistu
     assert_same(study, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_node_killed_and_another_joining(study: ClusterStudy, undisturbed: TinyStudy, nodes: Nodes) -> None:
     process = midway(study, lambda: study.begin(3))
     known = len(study.workers)
