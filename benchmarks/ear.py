@@ -17,7 +17,7 @@ nebula or constellation, `judge` adds a row to a file of JSON lines, and a row i
 * shares of sounds that rest under MIDI 24, sweep widely, or reach full scale.
 
 `bound` picks, of very many sounds of a nebula, the one nearest each of the target's under `logmel` and `modulation`,
-and says how easily the network tells those from the target's: what no law of this synth's sounds is likely to beat.
+and says how easily the network tells those from the target's: what picking by those two embeddings can do.
 
 All sounds are new ones: index ranges that no study uses.
 """
@@ -78,6 +78,11 @@ def vectors(source: str, name: str, sounds: int) -> Embedded:
     return embed_source(Source.parse(source), ear(name), Prepare.ONSET, SYNTH, FIRST, sounds)
 
 
+def groups_of(real: Embedded) -> list[str]:
+    """The sub-folder of each sound; of a folder without any, its file."""
+    return list(real.folders if len(set(real.folders)) > 1 else real.keys)
+
+
 def shares(nebula: str, sounds: int = 1024) -> dict[str, float]:
     voice = SYNTH(nebula, 64, 32000, 2.5)
     found = []
@@ -120,16 +125,15 @@ def distances(judged: Judged) -> dict[str, dict[str, float]]:
 def network(judged: Judged) -> dict[str, Any]:
     """AUC of the network judge, mean over seeds; and each sub-folder's sum of wins and number of sounds."""
     real = vectors(judged.target, "picture", 0)
-    folders = np.array(real.folders)
-    groups = folders if len(set(folders)) > 1 else np.array(real.keys)
+    groups = groups_of(real)
     fresh = vectors(judged.nebula, "picture", 1024).vectors
     parts: dict[str, list[float]] = {}
     aucs = []
     for seed in NETWORK_SEEDS:
-        run = out_of_fold(fresh, real.vectors, groups.tolist(), seed=seed)
+        run = out_of_fold(fresh, real.vectors, groups, seed=seed)
         aucs.append(run.auc)
         for place, won in zip(run.y.kept, run.wins, strict=True):
-            parts.setdefault(str(groups[place]), []).append(float(won))
+            parts.setdefault(groups[place], []).append(float(won))
     return {"auc": float(np.mean(aucs)), "by_seed": aucs, "groups": {k: [sum(v), len(v)] for k, v in parts.items()}}
 
 
@@ -139,9 +143,8 @@ def taken_for(target: str, others: Sequence[str], nebulae: Sequence[str]) -> dic
     real = vectors(target, "picture", 0)
     rest = [vectors(folder, "picture", 0) for folder in others]
     groups = [f"{number}/{name}" for number, one in enumerate(rest) for name in one.folders]
-    kind = real.folders if len(set(real.folders)) > 1 else real.keys
     fresh = {nebula: vectors(nebula, "picture", 1024).vectors for nebula in nebulae}
-    return share_taken_for(real.vectors, kind, np.concatenate([one.vectors for one in rest]), groups, fresh)
+    return share_taken_for(real.vectors, groups_of(real), np.concatenate([one.vectors for one in rest]), groups, fresh)
 
 
 def judge(judged: Judged) -> dict[str, Any]:
@@ -149,13 +152,12 @@ def judge(judged: Judged) -> dict[str, Any]:
     with one_thread():
         real = vectors(judged.target, "mss", 0)
         fresh = vectors(judged.nebula, "mss", EARS["mss"][1]).vectors[:LINEAR_SOUNDS]
-        groups = real.folders if len(set(real.folders)) > 1 else real.keys
         return {
             "key": judged.key,
             "target": Path(judged.target).name,
             "label": judged.label,
             "distance": distances(judged),
-            "linear": told_apart(fresh, real.vectors, groups),
+            "linear": told_apart(fresh, real.vectors, groups_of(real)),
             "network": network(judged),
             "shares": shares(judged.nebula),
         }
@@ -187,9 +189,8 @@ def bound(target: str, nebula: str, sounds: int) -> None:
     curves, symmetric = SYNTH.panel.arrays(Nebula.load(nebula))
     point = Point(curves, symmetric.astype(float))
     nearest, where = torch.full((len(reference),), np.inf), torch.zeros(len(reference), dtype=torch.int64)
-    with InlineExecutor(
-        ScorerSpec("voice", [{"name": name} for name in named], Prepare.ONSET, None, "cpu")
-    ) as executor:
+    spec = ScorerSpec("voice", [{"name": name} for name in named], Prepare.ONSET, None, "cpu")
+    with InlineExecutor(spec) as executor:
         for first in range(FIRST, FIRST + sounds, BLOCK):
             found = executor.vectors(Request(point, first, min(BLOCK, FIRST + sounds - first)))
             closest = distance.pairwise(reference, torch.from_numpy(found)).min(dim=1)
@@ -201,8 +202,7 @@ def bound(target: str, nebula: str, sounds: int) -> None:
     audio = torch.cat([voice.render(voice.draw(index, 1), index) for index in picked])
     prepared = prepare(as_read(audio, RENDER_RATE, heard.sample_rate, Prepare.ONSET), heard.samples)
     pictures_real = vectors(target, "picture", 0)
-    groups = pictures_real.folders if len(set(pictures_real.folders)) > 1 else pictures_real.keys
-    run = out_of_fold(heard.embed_batch(prepared).numpy(), pictures_real.vectors, groups)
+    run = out_of_fold(heard.embed_batch(prepared).numpy(), pictures_real.vectors, groups_of(pictures_real))
     print(f"{nebula}: of {sounds} sounds the nearest to each of the target's, {len(picked)} in all: {run.auc:.3f}")
 
 

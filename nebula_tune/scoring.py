@@ -222,7 +222,7 @@ class Scorer:
         curve_scores = np.concatenate([c.curve_scores for c in chunks])
         flag_scores = np.concatenate([c.flag_scores for c in chunks])
         with ThreadPoolExecutor(1) as beside:  # the search waits for a reduction: its two halves go side by side
-            bent = beside.submit(self._curvature, vectors, curve_scores, flag_scores) if request.curvature else None
+            curved = beside.submit(self._curvature, vectors, curve_scores, flag_scores) if request.curvature else None
             row_terms = terms(self.distance.corpus(vectors), vectors).numpy()
         row_sums = row_terms.sum(axis=0)
         within, within_v = float(row_sums.sum()) / (n * (n - 1)), float(row_sums.sum()) / n**2
@@ -250,7 +250,7 @@ class Scorer:
             flag_information=np.square(flag_scores).mean(axis=0),
             deviation=deviation,
             advantages=advantage,
-            curvature=bent.result() if bent else NO_CURVATURE,
+            curvature=curved.result() if curved else NO_CURVATURE,
             by_embedding=by_embedding,
         )
 

@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from nebula_tune.embedding import make_embedding
 from nebula_tune.embedding.embedded import Source, one_thread
 from nebula_tune.evaluate.telling import EYES, Sounds, told
@@ -27,9 +29,10 @@ SOUNDS = 256  # of each side at most
 
 def real_of(target: SplitTarget) -> tuple[Sounds, str]:
     """Real sounds to be told from, and what part of the target they are: the held-out one where it is large enough."""
-    if target.held.sum() >= REAL_ENOUGH:
-        return Sounds(*target.held_out), "held-out"
-    return Sounds(target.embedded.vectors, target.groups.tolist()), "whole target"
+    held = target.held
+    if held.sum() >= REAL_ENOUGH:
+        return Sounds(target.embedded.vectors[held], target.groups[held]), "held-out"
+    return Sounds(target.embedded.vectors, target.groups), "whole target"
 
 
 def verdicts(
@@ -45,10 +48,10 @@ def verdicts(
         target = SplitTarget.load(source, plan, [embedding])
         real, part = real_of(target)
         fresh = fresh_sounds(requests, plan, eye, device, SOUNDS)
-        sides = {name: Sounds(vectors, None) for name, (vectors, _) in fresh.items()}
+        sides = {name: Sounds(vectors, np.arange(len(vectors))) for name, (vectors, _) in fresh.items()}
         if against is not None:
             second = embed_corpus(against, plan, [embedding], Purpose.VALIDATION)
-            sides["against"] = Sounds(second.vectors, second.groups(target.grouped_by)[1])
+            sides["against"] = Sounds(second.vectors, np.asarray(second.groups(target.grouped_by)[1]))
         found |= {"real": part, "real_sounds": len(real.vectors)}
         figure = partial(told, judge, y=real, most=SOUNDS, device=device)
         with one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:  # sides beside each other, each by one thread

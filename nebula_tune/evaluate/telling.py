@@ -31,24 +31,22 @@ Verdict = dict[str, float]
 
 @dataclass(frozen=True)
 class Sounds:
-    """What a judge takes of a corpus: vectors (sounds, D) and each sound's group; None: every sound is its own."""
+    """What a judge takes of a corpus: vectors (sounds, D) and the group of each sound, a name or a number."""
 
     vectors: NDArray[np.float32]
-    groups: Sequence[str] | None
+    groups: NDArray[Any]
 
     def halves(self, seed: int) -> tuple[Sounds, Sounds] | None:
         """Half of the groups each, by chance; None where there are fewer than four."""
-        groups = np.asarray(range(len(self.vectors)) if self.groups is None else self.groups)
-        names = np.random.default_rng(seed).permutation(np.unique(groups))
+        names = np.random.default_rng(seed).permutation(np.unique(self.groups))
         if len(names) < LEAST_GROUPS:
             return None
-        first = np.isin(groups, names[: len(names) // 2])
-        one, other = (Sounds(self.vectors[half], groups[half].tolist()) for half in (first, ~first))
-        return one, other
+        first = np.isin(self.groups, names[: len(names) // 2])
+        return Sounds(self.vectors[first], self.groups[first]), Sounds(self.vectors[~first], self.groups[~first])
 
 
 def told(judge: str, x: Sounds, y: Sounds, seed: int = 0, most: int = SOUNDS, device: str = "cpu") -> float:
-    """One judge's figure in telling sounds x from y, whose groups are named; 0.5 = it cannot.
+    """One judge's figure in telling sounds x from y; 0.5 = it cannot.
 
     Args:
         judge: its name among EYES. The network gives an AUC, the linear classifier a balanced accuracy.
@@ -61,11 +59,10 @@ def told(judge: str, x: Sounds, y: Sounds, seed: int = 0, most: int = SOUNDS, de
     Raises:
         UserInputError: where the network has fewer than two groups on a side.
     """
-    groups_y = y.groups if y.groups is not None else [str(k) for k in range(len(y.vectors))]
+    sides = x.vectors, y.vectors, y.groups.tolist(), x.groups.tolist()
     if judge == "network":
-        seeds = (seed,)
-        return told_apart_by_network(x.vectors, y.vectors, groups_y, x.groups, seeds=seeds, most=most, device=device)
-    return told_apart(x.vectors, y.vectors, groups_y, x.groups)
+        return told_apart_by_network(*sides, seeds=(seed,), most=most, device=device)
+    return told_apart(*sides)
 
 
 def verdicts(
@@ -101,4 +98,4 @@ def _sounds(
     source: Source, by: GroupBy, embedding: Embedding, synth: type[Synth], first: int, sounds: int, count: Counting
 ) -> Sounds:
     embedded = embed_source(source, embedding, Prepare.ONSET, synth, first, sounds, count, sounds)
-    return Sounds(embedded.vectors, embedded.groups(by)[1])
+    return Sounds(embedded.vectors, np.asarray(embedded.groups(by)[1]))

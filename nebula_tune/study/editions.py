@@ -6,7 +6,7 @@ in ``studies/earlier`` as ``NAME.NUMBER.yaml``, all settings written out, for de
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +18,12 @@ from nebula_tune.files import shipped
 from nebula_tune.study.plan import AUTO, Plan, differences
 from nebula_tune.study.settings import StudySettings, load_study
 
-GAINED_LATER = (
-    "constellation",
-    "other_embedding",
-    "judges",
-)  # they change no trial: a study may gain them once it is begun
+# Parts that change no trial: a study may gain them once it is begun, each with the settings that only it uses.
+GAINED_LATER: Mapping[str, tuple[str, ...]] = {
+    "constellation": (),
+    "other_embedding": ("other_sounds",),
+    "judges": (),
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,5 @@ def nearest_edition(
 def with_gains(stored: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
     """Stored settings with the parts that only the new ones have, of those that a study may gain once it is begun."""
     before, after = stored["study"], now["study"]
-    gained = {key: after[key] for key in GAINED_LATER if after[key] and not before.get(key)}
-    if "other_embedding" in gained:
-        gained["other_sounds"] = after["other_sounds"]
-    return stored | {"study": before | gained}
+    gained = [(part, *its_own) for part, its_own in GAINED_LATER.items() if after[part] and not before.get(part)]
+    return stored | {"study": before | {key: after[key] for keys in gained for key in keys}}
