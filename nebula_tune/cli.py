@@ -94,7 +94,7 @@ def run(
     ] = None,
     storage: Storage = DEFAULT_URL,
     workers: Annotated[int | None, typer.Option(help="Scoring workers. [default: one per GPU, else 1]")] = None,
-    executor: Annotated[str, typer.Option(help="ray, or inline (this process, no Ray).")] = "ray",
+    executor: Annotated[str, typer.Option(help="ray, inline (no Ray), or auto: ray for GPUs or workers.")] = "auto",
     ray_address: Annotated[str | None, typer.Option(help="Join the Ray cluster there.")] = None,
     gpu_share: Annotated[float, typer.Option(help="Share of a GPU that each worker takes.")] = 1.0,
     task_timeout: Annotated[

@@ -31,7 +31,7 @@ class Options:
     name: str | None = None
     storage: str = DEFAULT_URL
     workers: int | None = None
-    executor: str = "ray"
+    executor: str = "auto"
     ray_address: str | None = None
     gpu_share: float = 1.0
     task_timeout: float | None = None

@@ -200,7 +200,7 @@ BAD = [
     (["run", "--target", "sounds", "--storage", "nonsense"], 2, "not a database URL"),
     (["run", "--target", "sounds", "--storage", "mysql://a/b"], 2, "sqlite or postgresql"),
     (["run", "--target", "sounds", "--storage", "sqlite:////proc/no/studies.db"], 1, "cannot make folder"),
-    (["run", "--target", "sounds", "--executor", "slurm"], 2, "ray or inline"),
+    (["run", "--target", "sounds", "--executor", "slurm"], 2, "auto, ray or inline"),
     (["run", "--target", "sounds", "--name", "drum"], 2, "--name 'drum'"),
     (["run", "--target", "sounds", "--synth", "nope"], 2, "no synth 'nope'"),
     (["run", "--target", "sounds", "--trials", "0"], 2, "--trials 0"),
@@ -283,7 +283,7 @@ def test_studies_and_nebulae_are_found_from_a_wheel(tmp_path: Path) -> None:
     code = (
         "import nebula_tune, sys; from nebula_tune.study.settings import load_study, shipped_studies;"
         "from nebula_tune.study.editions import other_editions; from nebula_tune.nebula import Nebula;"
-        "assert [e.called for e in other_editions('laptop')] == ['laptop', 'an earlier laptop'];"
+        "assert [e.called for e in other_editions('laptop')] == ['laptop', *2 * ['an earlier laptop']];"
         "assert nebula_tune.__file__.startswith(sys.argv[1]), nebula_tune.__file__;"
         "print([load_study(s).trials for s in shipped_studies()], len(Nebula.load('drum').curves))"
     )

@@ -26,6 +26,7 @@ from nebula_tune.synth import Synth, synth1b1
 
 WHITE_NOISE = "white-noise"
 BATCH = 32  # sounds
+TOGETHER = 8  # files read and embedded by one thread; a vector does not depend on the others
 SYNTHETIC_SOUNDS = 2000
 LEAST_SOUNDS = 16
 
@@ -188,20 +189,30 @@ def _embed_files(
 ) -> Iterator[tuple[Path, tuple[SoundFile, NDArray[np.float32]] | Unusable]]:
     """Each file's vector (D,), in order; files that cannot be used come as the reason why."""
 
-    def load(path: Path) -> tuple[SoundFile, NDArray[np.float32]] | Unusable:
-        try:
-            file = fingerprint(path, folder)
-            vector = cache.get(file.key)
-            if vector is None:
-                audio = torch.from_numpy(read_audio(path, embedding.sample_rate, style))[None]
-                vector = embedding.embed_batch(prepare(audio, embedding.samples, style)).flatten(1)[0].cpu().numpy()
+    def load(some: Sequence[Path]) -> list[tuple[Path, tuple[SoundFile, NDArray[np.float32]] | Unusable]]:
+        found: dict[Path, tuple[SoundFile, NDArray[np.float32]] | Unusable] = {}
+        new: list[tuple[Path, SoundFile, torch.Tensor]] = []
+        for path in some:
+            try:
+                file = fingerprint(path, folder)
+                vector = cache.get(file.key)
+                if vector is None:
+                    audio = torch.from_numpy(read_audio(path, embedding.sample_rate, style))[None]
+                    new.append((path, file, prepare(audio, embedding.samples, style)))
+                else:
+                    found[path] = file, vector
+            except Unusable as error:
+                found[path] = error
+        if new:
+            vectors = embedding.embed_batch(torch.cat([audio for *_, audio in new])).flatten(1).cpu().numpy()
+            for (path, file, _), vector in zip(new, vectors, strict=True):
                 cache.put(file.key, vector)
-        except Unusable as error:
-            return error
-        return (file, vector) if np.isfinite(vector).all() else Unusable("not finite once embedded")
+                found[path] = (file, vector) if np.isfinite(vector).all() else Unusable("not finite once embedded")
+        return [(path, found[path]) for path in some]
 
     with ThreadPoolExecutor() as pool:
-        yield from zip(paths, pool.map(load, paths), strict=True)
+        for loaded in pool.map(load, [paths[k : k + TOGETHER] for k in range(0, len(paths), TOGETHER)]):
+            yield from loaded
 
 
 def _embed_synthetic(

@@ -7,14 +7,16 @@ with the held-in part of the target; held-out sounds are not touched.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from nebula_tune.distance import L1, mmd
 from nebula_tune.distance.mmd import mean_within
 from nebula_tune.embedding import make_embedding
-from nebula_tune.embedding.embedded import Source
+from nebula_tune.embedding.embedded import Source, one_thread
 from nebula_tune.errors import StudyError
 from nebula_tune.scoring import Request
 from nebula_tune.study.coordinator import Snapshot
@@ -48,7 +50,12 @@ class Chooser:
         requests = {k: Request(one.point, first, settings.sounds) for k, one in enumerate(snapshots)}
         fresh = fresh_sounds(requests, self.plan, options, self.device, settings.sounds)
         scale = mean_within(vectors, groups) or 1.0
-        distances = [mmd(fresh[k][0], vectors, L1(), None, groups).mmd_unbiased / scale for k in requests]
+
+        def distance(k: int) -> float:
+            return mmd(fresh[k][0], vectors, L1(), None, groups).mmd_unbiased / scale
+
+        with one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
+            distances = list(pool.map(distance, requests))
         chosen = distances.index(min(distances))
         self.told = {
             "by": named.name,

@@ -14,15 +14,15 @@ from nebula_tune.study.executor import Executor
 class Where:
     """Where trials are scored; nothing of it can change a result."""
 
-    executor: str = "ray"
+    executor: str = "auto"
     workers: int | None = None
     ray_address: str | None = None
     gpu_share: float = 1.0
     task_timeout: float | None = None
 
     def __post_init__(self) -> None:
-        if self.executor not in ("ray", "inline"):
-            raise SettingsError(f"--executor {self.executor!r}: it is ray or inline")
+        if self.executor not in ("auto", "ray", "inline"):
+            raise SettingsError(f"--executor {self.executor!r}: it is auto, ray or inline")
         if self.workers is not None and self.workers < 1:
             raise SettingsError(f"--workers {self.workers}: at least 1")
         if not 0 < self.gpu_share <= 1:
@@ -32,9 +32,17 @@ class Where:
         if self.ray_address is not None and self.executor == "inline":
             raise SettingsError("--ray-address needs --executor ray")
 
+    @property
+    def _alone(self) -> bool:
+        """Whether Ray would start one worker on this machine's CPU: a process more, and no gain."""
+        import torch
+
+        asked = (self.workers or 1, self.ray_address, self.gpu_share, self.task_timeout) != (1, None, 1.0, None)
+        return not asked and torch.cuda.device_count() == 0
+
     def make(self, spec: ScorerSpec, note: Callable[[str], None]) -> Executor:
         """The executor; ``note`` is told what the user should know of its workers. Raises ScoringError."""
-        if self.executor == "inline":
+        if self.executor == "inline" or (self.executor == "auto" and self._alone):
             from nebula_tune.study.inline import InlineExecutor
 
             return InlineExecutor(spec)

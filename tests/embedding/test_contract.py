@@ -4,8 +4,10 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from nebula_tune.embedding import OPENL3, make_embedding
+from nebula_tune.embedding.embedded import one_thread
 from nebula_tune.errors import EmbeddingError
 from tests.embedding.contract import EmbeddingContract
 
@@ -45,6 +47,12 @@ class TestScattering(EmbeddingContract):
     @classmethod
     def name(cls):
         return "scattering"
+
+    def test_sounds_that_one_transform_takes_together_keep_their_bits(self, embedding, audio):
+        many = torch.cat([audio, audio.flip(1)])  # more than go into one transform, and a rest
+        with one_thread():
+            alone = [embedding.embed_batch(sound[None])[0] for sound in many]
+            assert torch.equal(embedding.embed_batch(many), torch.stack(alone))
 
 
 class TestAiSFX(EmbeddingContract):
