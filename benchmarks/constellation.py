@@ -25,16 +25,16 @@ import torch
 from nebula_tune.distance import L1, mmd
 from nebula_tune.embedding import make_embedding
 from nebula_tune.embedding.embedded import Source
+from nebula_tune.execution.inline import InlineExecutor
+from nebula_tune.fitting.fit import Fitter, Sounds
+from nebula_tune.fitting.sound_pool import Progress, Renderer
+from nebula_tune.fitting.weights import Aim, fit_weights
 from nebula_tune.nebula import Nebula
 from nebula_tune.scoring import Request, ScorerSpec
-from nebula_tune.search.constellation import Aim, fit_weights
-from nebula_tune.study.constellation import Fitter, Sounds
-from nebula_tune.study.indices import Purpose, first_index
-from nebula_tune.study.inline import InlineExecutor
 from nebula_tune.study.plan import Plan
-from nebula_tune.study.pool import Progress, Renderer
 from nebula_tune.study.settings import ConstellationSettings
 from nebula_tune.study.target import SplitTarget
+from nebula_tune.synth.indices import Purpose, first_index
 
 FRESH = 1024
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -44,17 +44,17 @@ from nebula_tune.distance.joint import Joint, Part
 from nebula_tune.distance.mmd import mean_within
 from nebula_tune.embedding import Embedding, make_embedding
 from nebula_tune.embedding.embedded import Embedded, Source, embed_source, one_thread
-from nebula_tune.evaluate.network import out_of_fold, share_taken_for
-from nebula_tune.evaluate.told_apart import told_apart
-from nebula_tune.guards import SHARES, penalties
+from nebula_tune.evaluate.classifier_test import told_apart
+from nebula_tune.evaluate.network_judge import out_of_fold, share_taken_for
+from nebula_tune.execution.inline import InlineExecutor
 from nebula_tune.nebula import Nebula
+from nebula_tune.penalties import SHARES, penalties
 from nebula_tune.scoring import Request, ScorerSpec
-from nebula_tune.study.inline import InlineExecutor
 from nebula_tune.synth.architecture import Synth
 from nebula_tune.synth.voice import Voice
 from nebula_tune.trial import Point
 
-FIRST = 12 * 2**28  # of the sounds judged: past every range of nebula_tune.study.indices
+FIRST = 12 * 2**28  # of the sounds judged: past every range of nebula_tune.synth.indices
 EARS: dict[str, tuple[dict[str, Any], int]] = {  # options, and fresh sounds of a nebula
     "logmel": ({}, 1024),
     "modulation": ({}, 1024),

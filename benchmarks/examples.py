@@ -12,8 +12,8 @@ import numpy as np
 
 from nebula_tune.embedding.embedded import Source
 from nebula_tune.listening.sounds import encode, ready, synthetic
-from nebula_tune.study.indices import Purpose, first_index
 from nebula_tune.synth import Voice
+from nebula_tune.synth.indices import Purpose, first_index
 
 SOUNDS, RATE, SECONDS = 12, 44100, 1.25
 

@@ -20,14 +20,14 @@ import numpy as np
 import optuna
 
 from nebula_tune.corpus.prepare import Prepare
+from nebula_tune.dashboard.trial_view import PageStorage
+from nebula_tune.execution.executor import Executor, Task
+from nebula_tune.execution.ray_executor import RayExecutor
 from nebula_tune.nebula import Nebula
 from nebula_tune.scoring import CHUNK, Chunk, Request, ScorerSpec
+from nebula_tune.storage.ledger import Ledger, TrialWriter
 from nebula_tune.study.coordinator import Coordinator
-from nebula_tune.study.executor import Executor, Task
-from nebula_tune.study.ledger import Ledger, TrialWriter
-from nebula_tune.study.page import PageStorage
 from nebula_tune.study.plan import Plan
-from nebula_tune.study.ray_executor import RayExecutor
 from nebula_tune.study.settings import StudySettings
 from nebula_tune.synth import architecture
 from nebula_tune.trial import Point, Score

@@ -37,12 +37,12 @@ from nebula_tune.files import write_atomically
 from nebula_tune.nebula import Nebula
 from nebula_tune.scoring import Request, Scorer, ScorerSpec
 from nebula_tune.search import Reevaluation, Sampler
-from nebula_tune.study.indices import Purpose, first_index
 from nebula_tune.study.plan import Plan
 from nebula_tune.study.settings import StudySettings, load_study
 from nebula_tune.study.target import SplitTarget, embed_corpus
 from nebula_tune.study.yardstick import Yardstick
 from nebula_tune.synth import architecture
+from nebula_tune.synth.indices import Purpose, first_index
 from nebula_tune.trial import Point, Score
 
 HYDROGEN = "/usr/share/hydrogen/data/drumkits"

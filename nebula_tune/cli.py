@@ -15,7 +15,7 @@ from nebula_tune.errors import NebulaError, NebulaTuneError
 from nebula_tune.study import DEFAULT_URL
 
 if TYPE_CHECKING:
-    from nebula_tune.study.ledger import Ledger
+    from nebula_tune.storage.ledger import Ledger
 
 INTERRUPTED = 130  # exit code
 
@@ -142,8 +142,8 @@ def run(
     nebula's random sounds near to. Interrupt it when you like: the same command goes on where it was.
     """
     from nebula_tune.console import RunConsole
-    from nebula_tune.options import Options
-    from nebula_tune.run import Run
+    from nebula_tune.tuning.options import Options
+    from nebula_tune.tuning.pipeline import Run
 
     options = Options(
         target, study, objective, embedding, weights, trials, sounds, tuple(tune or ()), tuple(freeze or ()), start,
@@ -292,7 +292,7 @@ def dashboard(
     artifacts: Artifacts = None,
 ) -> None:
     """Show the studies of a database, with their sounds, in a browser: Optuna's dashboard."""
-    from nebula_tune.study.dashboard import serve
+    from nebula_tune.dashboard.server import serve
 
     serve(_open(storage), host, port, artifacts, lambda text: print(text, file=sys.stderr, flush=True))
 
@@ -304,8 +304,8 @@ def copy(
     storage: Storage = DEFAULT_URL,
 ) -> None:
     """Copy a study with all its trials to another database, from SQLite to PostgreSQL or back, to go on there."""
-    from nebula_tune.study.ledger import Ledger
-    from nebula_tune.study.transfer import copy_study
+    from nebula_tune.storage.ledger import Ledger
+    from nebula_tune.storage.transfer import copy_study
 
     count = copy_study(_open(storage), Ledger(to), name)
     print(f"{name}: {count} trials copied")
@@ -319,7 +319,7 @@ def delete(
     artifacts: Artifacts = None,
 ) -> None:
     """Remove a study, its trials and its sounds for the dashboard. Exported nebulae stay."""
-    from nebula_tune.study.gallery import default_artifacts, remove_artifacts
+    from nebula_tune.dashboard.gallery import default_artifacts, remove_artifacts
 
     ledger = _open(storage)
     ledger.record(name)
@@ -347,7 +347,7 @@ for command in (commands.compare, commands.rank, commands.dataset, commands.reac
 
 
 def _open(storage: str) -> Ledger:
-    from nebula_tune.study.ledger import Ledger
+    from nebula_tune.storage.ledger import Ledger
 
     return Ledger(storage, create=False)
 

@@ -66,7 +66,7 @@ def compare(
     from nebula_tune.console import counting
     from nebula_tune.evaluate import compare as comparing
     from nebula_tune.evaluate.ears import Ears
-    from nebula_tune.evaluate.pictures import check_picture, save_heat_map
+    from nebula_tune.evaluate.plots import check_picture, save_heat_map
     from nebula_tune.evaluate.tables import print_comparison, save_comparisons, save_files
 
     if out is not None:
@@ -117,10 +117,10 @@ def rank(
     Each embedding as it is and scaled to length 1 (normed), all with the same random choices.
     """
     from nebula_tune.console import counting
-    from nebula_tune.evaluate import rank as ranking
     from nebula_tune.evaluate.ears import Ears
-    from nebula_tune.evaluate.pictures import check_picture, save_ranking_picture
+    from nebula_tune.evaluate.plots import check_picture, save_ranking_picture
     from nebula_tune.evaluate.tables import print_ranking, save_ranking
+    from nebula_tune.ranking import rank as ranking
 
     if out is not None:
         check_picture(out)
@@ -163,9 +163,9 @@ def dataset(
     An interrupted call is finished by the same call.
     """
     from nebula_tune.console import counting
-    from nebula_tune.corpus.instruments import RANKS, USUAL, make_instrument
-    from nebula_tune.corpus.sweep import Sweep, write_dataset
     from nebula_tune.errors import SettingsError
+    from nebula_tune.ranking.instruments import RANKS, USUAL, make_instrument
+    from nebula_tune.ranking.sweeps import Sweep, write_dataset
 
     if kind not in RANKS:
         raise SettingsError(f"no data set {kind!r}; there are {', '.join(RANKS)}")

@@ -25,8 +25,8 @@ from nebula_tune.distance import L1, Distance, Joint, make_distance
 from nebula_tune.distance.joint import terms
 from nebula_tune.embedding import Embedding, embedding_class, make_embedding
 from nebula_tune.files import write_atomically
-from nebula_tune.guards import SHARES, penalties
 from nebula_tune.nebula import Nebula
+from nebula_tune.penalties import SHARES, penalties
 from nebula_tune.synth import Synth, architecture
 from nebula_tune.synth.parameters import SMALLEST_RADIUS
 from nebula_tune.trial import INFORMATION_FLOOR, NO_CURVATURE, Floats, Point, Score

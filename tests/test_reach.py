@@ -10,7 +10,8 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from nebula_tune import cli
-from nebula_tune.distance import L1, Distance, Euclidean, Gaussian, base
+from nebula_tune.distance import L1, Distance, Euclidean, Gaussian
+from nebula_tune.distance import measure as base
 from nebula_tune.errors import UserInputError
 from nebula_tune.evaluate import reach as module
 from nebula_tune.evaluate.reach import reach

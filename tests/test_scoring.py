@@ -15,8 +15,8 @@ import torch
 from nebula_tune import scoring
 from nebula_tune.corpus.prepare import Prepare, prepare
 from nebula_tune.distance import L1, Distance, Euclidean, Gaussian, Joint, Part, l1_mmd, mean_within, mmd
-from nebula_tune.guards import SHARES
 from nebula_tune.nebula import Nebula
+from nebula_tune.penalties import SHARES
 from nebula_tune.scoring import ROWS, Ear, Request, Scorer, ScorerSpec, Target, curvature, witness
 from nebula_tune.trial import Point, Score
 from tests.distance import direct

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from nebula_tune.distance.base import Corpus, Distance
 from nebula_tune.distance.energy import L1, Euclidean, SortedCorpus
 from nebula_tune.distance.joint import Joint, Part
 from nebula_tune.distance.kernel import Gaussian
+from nebula_tune.distance.measure import Corpus, Distance
 from nebula_tune.distance.mmd import MMD, l1_mmd, mean_within, mmd
 from nebula_tune.errors import UserInputError
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from nebula_tune.distance.base import Corpus, Distance
+from nebula_tune.distance.measure import Corpus, Distance
 
 SLICE = 2_000_000  # numbers of one slice of dimensions, to bound the float64 copies
 

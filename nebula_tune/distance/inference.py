@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nebula_tune.distance.base import Distance
 from nebula_tune.distance.energy import L1
+from nebula_tune.distance.measure import Distance
 
 Groups = Sequence[object] | NDArray[np.generic] | None
 Floats = NDArray[np.float64]

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from nebula_tune.distance.base import Corpus, Distance
+from nebula_tune.distance.measure import Corpus, Distance
 from nebula_tune.errors import UserInputError
 
 

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from nebula_tune.distance.base import Distance
 from nebula_tune.distance.energy import Euclidean
+from nebula_tune.distance.measure import Distance
 from nebula_tune.errors import UserInputError
 
 MEDIAN_OF = 1000  # sounds of the reference, evenly spaced, whose distances the bandwidth is the median of

@@ -42,7 +42,7 @@ def fetch(name: str, base_url: str | None = None, console: Console | None = None
     EmbeddingError for an unknown name and for weights that cannot be had, StorageError if they cannot be kept.
     """
     from nebula_tune.embedding import aisfx, coala
-    from nebula_tune.embedding.openl3 import files
+    from nebula_tune.embedding.openl3 import weight_files as files
 
     if name not in EMBEDDINGS:
         raise EmbeddingError(f"no embedding {name!r}; known: {', '.join(EMBEDDINGS)}")
@@ -69,14 +69,14 @@ def seconds_a_sound(embedding: Embedding) -> float:
 
 
 def _stem(name: str) -> str:
-    from nebula_tune.embedding.openl3 import files
+    from nebula_tune.embedding.openl3 import weight_files as files
 
     return files.stem(OPENL3[name]["representation"], OPENL3[name]["content"])
 
 
 def _entry(name: str) -> Entry:
     from nebula_tune.embedding import aisfx, coala
-    from nebula_tune.embedding.openl3 import files
+    from nebula_tune.embedding.openl3 import weight_files as files
 
     remedy = f"nebula-tune embeddings --fetch {name}"
     if name in OPENL3:

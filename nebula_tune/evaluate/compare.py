@@ -18,11 +18,11 @@ from nebula_tune.embedding import Embedding
 from nebula_tune.embedding.embedded import Embedded, Source, embed_source
 from nebula_tune.errors import SettingsError
 from nebula_tune.evaluate import telling
-from nebula_tune.evaluate import trials as protocol
 from nebula_tune.evaluate.ears import Counting, Ears, Note
 from nebula_tune.evaluate.matrices import Matrix, across, among
-from nebula_tune.study.indices import Purpose, first_index
+from nebula_tune.ranking import trials as protocol
 from nebula_tune.synth import Synth, architecture
+from nebula_tune.synth.indices import Purpose, first_index
 
 TRIAL_SOUNDS = 1000  # of each corpus, in the paper's trials
 JUDGE_SECONDS = 40  # of one core, to train networks for a row (docs/evaluation.md)

@@ -1,7 +1,7 @@
 """The judges of a run: how easily each nebula's sounds are told from real ones, and what speaks against a result.
 
 Judges are never an objective: nothing is tuned or chosen by them. Two look at the same sounds: a linear classifier
-under ``mss``, and the network judge (:mod:`nebula_tune.evaluate.network`), which sees fine pictures.
+under ``mss``, and the network judge (:mod:`nebula_tune.evaluate.network_judge`), which sees fine pictures.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from nebula_tune.embedding.embedded import Source, one_thread
 from nebula_tune.evaluate.telling import EYES, Sounds, told
 from nebula_tune.scoring import Request
 from nebula_tune.study.fresh import fresh_sounds
-from nebula_tune.study.indices import Purpose
 from nebula_tune.study.plan import Plan
 from nebula_tune.study.target import SplitTarget, embed_corpus
+from nebula_tune.synth.indices import Purpose
 
 REAL_ENOUGH = 100  # held-out sounds that suffice as the real ones; with fewer it is the whole target
 SOUNDS = 256  # of each side at most

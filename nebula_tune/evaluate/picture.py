@@ -1,4 +1,4 @@
-"""Log-mel pictures of sounds: what the network judge looks at (:mod:`nebula_tune.evaluate.network`)."""
+"""Log-mel pictures of sounds: what the network judge looks at (:mod:`nebula_tune.evaluate.network_judge`)."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ from nebula_tune.distance import Distance, make_distance
 from nebula_tune.embedding import make_embedding, refuse_judge
 from nebula_tune.embedding.embedded import Progress, Source, embed_source
 from nebula_tune.errors import UserInputError
-from nebula_tune.study.indices import Purpose, first_index
 from nebula_tune.synth import architecture
+from nebula_tune.synth.indices import Purpose, first_index
 
 Vectors = NDArray[np.float32]
 

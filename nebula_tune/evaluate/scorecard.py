@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from nebula_tune.distance import Distance, Joint, mmd
 from nebula_tune.distance.inference import Z95
-from nebula_tune.guards import SHARES
+from nebula_tune.execution.executor import Fresh
+from nebula_tune.penalties import SHARES
 from nebula_tune.scoring import Request
-from nebula_tune.study.executor import Fresh
-from nebula_tune.study.indices import Purpose, first_index
+from nebula_tune.synth.indices import Purpose, first_index
 from nebula_tune.trial import Point
 
 SOUNDS = 1024

@@ -14,11 +14,11 @@ from nebula_tune.corpus.groups import GroupBy
 from nebula_tune.corpus.prepare import Prepare
 from nebula_tune.embedding import Embedding, make_embedding
 from nebula_tune.embedding.embedded import Source, embed_source
+from nebula_tune.evaluate.classifier_test import told_apart
 from nebula_tune.evaluate.ears import Counting
-from nebula_tune.evaluate.network import SOUNDS, told_apart_by_network
-from nebula_tune.evaluate.told_apart import told_apart
-from nebula_tune.study.indices import Purpose, first_index
+from nebula_tune.evaluate.network_judge import SOUNDS, told_apart_by_network
 from nebula_tune.synth import Synth
+from nebula_tune.synth.indices import Purpose, first_index
 
 LEAST_GROUPS = 4  # of a corpus whose halves are told apart: two a half
 # The judges, as reports name them, and what each looks at (specs/ear.md, section 4).

@@ -15,12 +15,12 @@ from nebula_tune.corpus.cache import digest
 from nebula_tune.embedding.embedded import Source, content_of
 from nebula_tune.errors import CorpusError, SettingsError
 from nebula_tune.files import write_atomically
+from nebula_tune.html import one_file
 from nebula_tune.listening.analysis import Power
 from nebula_tune.listening.design import FEWEST_PAIRS, MOST_PAIRS, PAIRS, Compared, Design, Key
 from nebula_tune.listening.sounds import Sound, encode_alike, ready, sounds_of
-from nebula_tune.page import one_file
-from nebula_tune.study.indices import Purpose, first_index
 from nebula_tune.synth import Synth
+from nebula_tune.synth.indices import Purpose, first_index
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 SAMPLE_RATE = 44100

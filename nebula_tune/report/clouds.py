@@ -21,9 +21,9 @@ from nebula_tune.errors import UserInputError
 from nebula_tune.listening.sounds import Sound, encode, ready, synthetic
 from nebula_tune.report.spectrogram import spectrogram
 from nebula_tune.report.view import View
-from nebula_tune.study.indices import Purpose, first_index
 from nebula_tune.study.target import embed_corpus
 from nebula_tune.synth import Synth
+from nebula_tune.synth.indices import Purpose, first_index
 
 DOTS, FEWEST_DOTS = 640, 24  # in all; of a cloud, or another embedding is taken
 EMBEDDING_SECONDS = 8.0  # what embedding may take

@@ -11,13 +11,13 @@ from typing import Any
 
 from nebula_tune.errors import SettingsError, UserInputError
 from nebula_tune.files import write_atomically
+from nebula_tune.html import one_file
 from nebula_tune.nebula import Nebula
-from nebula_tune.page import one_file
 from nebula_tune.report import charts, clouds, densities
 from nebula_tune.report.charts import figure
 from nebula_tune.report.view import View
-from nebula_tune.study.indices import Purpose, first_index
-from nebula_tune.study.ledger import Ledger, Stored
+from nebula_tune.storage.ledger import Ledger, Stored
+from nebula_tune.synth.indices import Purpose, first_index
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 MOST_CHANGED = 12  # parameters shown at once; the others open on a click

@@ -13,7 +13,7 @@ from nebula_tune.embedding.embedded import Source
 from nebula_tune.errors import NebulaError
 from nebula_tune.files import shipped
 from nebula_tune.nebula import Nebula
-from nebula_tune.study.ledger import Ledger, Stored
+from nebula_tune.storage.ledger import Ledger, Stored
 from nebula_tune.study.plan import Plan
 from nebula_tune.study.status import exported_nebula, study_status
 

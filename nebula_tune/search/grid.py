@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nebula_tune.search.base import Candidate, Sampler, seeded
+from nebula_tune.search.sampler import Candidate, Sampler, seeded
 from nebula_tune.search.space import Space
 from nebula_tune.trial import Point, Score
 

@@ -21,8 +21,8 @@ from math import ceil, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from nebula_tune.search.base import Candidate, Sampler
 from nebula_tune.search.reuse import Reuse
+from nebula_tune.search.sampler import Candidate, Sampler
 from nebula_tune.search.space import Space
 from nebula_tune.trial import INFORMATION_FLOOR, Floats, Point, Score
 

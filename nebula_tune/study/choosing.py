@@ -21,9 +21,9 @@ from nebula_tune.errors import StudyError
 from nebula_tune.scoring import Request
 from nebula_tune.study.coordinator import Snapshot
 from nebula_tune.study.fresh import fresh_sounds
-from nebula_tune.study.indices import Purpose, first_index
 from nebula_tune.study.plan import Plan
 from nebula_tune.study.target import SplitTarget
+from nebula_tune.synth.indices import Purpose, first_index
 from nebula_tune.trial import Point
 
 

@@ -14,16 +14,16 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from nebula_tune.dashboard.gallery import Gallery
 from nebula_tune.errors import ScoringError, StopRequested, StudyError
+from nebula_tune.execution.executor import Executor, Failure
 from nebula_tune.scoring import Request
 from nebula_tune.search import Candidate, Leash, Reevaluation
 from nebula_tune.search.reevaluate import Pair
-from nebula_tune.study.executor import Executor, Failure
-from nebula_tune.study.gallery import Gallery
-from nebula_tune.study.indices import Purpose, first_index
-from nebula_tune.study.lease import Lease
-from nebula_tune.study.ledger import Key, Ledger, TrialWriter
+from nebula_tune.storage.lease import Lease
+from nebula_tune.storage.ledger import Key, Ledger, TrialWriter
 from nebula_tune.study.plan import Plan
+from nebula_tune.synth.indices import Purpose, first_index
 from nebula_tune.trial import Point, Score
 
 REEVALUATE = "re-evaluate"  # the phase after the search

@@ -6,9 +6,9 @@ from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from nebula_tune.execution.executor import Fresh
+from nebula_tune.execution.inline import InlineExecutor
 from nebula_tune.scoring import Request, ScorerSpec
-from nebula_tune.study.executor import Fresh
-from nebula_tune.study.inline import InlineExecutor
 from nebula_tune.study.plan import Plan
 
 Name = TypeVar("Name", bound=Hashable)

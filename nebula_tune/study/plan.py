@@ -18,7 +18,6 @@ from nebula_tune.errors import SettingsError
 from nebula_tune.nebula import Nebula
 from nebula_tune.scoring import log_radii
 from nebula_tune.search import CmaEs, Grid, Reuse, Sampler, Space, Witness
-from nebula_tune.study.indices import Purpose, first_index
 from nebula_tune.study.settings import (
     CmaEsSettings,
     ConstellationSettings,
@@ -29,6 +28,7 @@ from nebula_tune.study.settings import (
     load_study,
 )
 from nebula_tune.synth import Synth, architecture, synth1b1
+from nebula_tune.synth.indices import Purpose, first_index
 from nebula_tune.trial import Floats, Point
 
 AUTO = ("full", "full-aisfx", "laptop")  # the studies that ``auto`` chooses from: the first that can be run well here

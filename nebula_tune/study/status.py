@@ -10,9 +10,9 @@ from typing import Any
 
 from nebula_tune.errors import StudyError
 from nebula_tune.nebula import Nebula
+from nebula_tune.storage.lease import BEAT
+from nebula_tune.storage.ledger import Ledger, Stored
 from nebula_tune.study.coordinator import REEVALUATE
-from nebula_tune.study.lease import BEAT
-from nebula_tune.study.ledger import Ledger, Stored
 from nebula_tune.study.plan import Plan
 
 

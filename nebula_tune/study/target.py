@@ -18,9 +18,9 @@ from nebula_tune.embedding.base import Embedding
 from nebula_tune.embedding.embedded import LEAST_SOUNDS, Embedded, Progress, Source, embed_source
 from nebula_tune.errors import CorpusError
 from nebula_tune.scoring import Target
-from nebula_tune.study.indices import Purpose, first_index
 from nebula_tune.study.plan import Plan
 from nebula_tune.study.yardstick import Yardstick
+from nebula_tune.synth.indices import Purpose, first_index
 
 CLASS_LEAST = 8  # held-in sounds of a class
 Part = tuple[NDArray[np.float32], list[str]]  # vectors (sounds, D), and each sound's group

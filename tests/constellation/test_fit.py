@@ -15,11 +15,11 @@ from nebula_tune.constellation import Constellation
 from nebula_tune.distance import DISTANCES, L1, Distance, make_distance, mmd
 from nebula_tune.embedding import make_embedding
 from nebula_tune.errors import StopRequested
+from nebula_tune.execution.inline import InlineExecutor
+from nebula_tune.fitting.fit import Fitted, Fitter
+from nebula_tune.fitting.sound_pool import PART, Progress, Renderer
 from nebula_tune.scoring import Request, ScorerSpec
-from nebula_tune.study.constellation import Fitted, Fitter
-from nebula_tune.study.inline import InlineExecutor
 from nebula_tune.study.plan import Plan
-from nebula_tune.study.pool import PART, Progress, Renderer
 from nebula_tune.study.settings import ConstellationSettings, StudySettings
 from nebula_tune.synth import Voice
 from tests.constellation.made import constellation

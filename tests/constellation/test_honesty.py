@@ -7,8 +7,8 @@ import pytest
 
 from nebula_tune.corpus.groups import VALIDATION_ENOUGH, folds
 from nebula_tune.distance import L1
+from nebula_tune.evaluate.classifier_test import told_apart
 from nebula_tune.evaluate.novelty import nearest, novelty
-from nebula_tune.evaluate.told_apart import told_apart
 
 
 def normal(sounds: int, shift: float = 0.0, seed: int = 0, dimensions: int = 30) -> np.ndarray:

@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import minimize
 
 from nebula_tune.distance import DISTANCES, make_distance
-from nebula_tune.search.constellation import (
+from nebula_tune.fitting.weights import (
     Aim,
     Trialled,
     Weights,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nebula_tune.corpus.ranked import RankedDataset
 from nebula_tune.errors import CorpusError
+from nebula_tune.ranking.ranked_sets import RankedDataset
 from tests.corpus.sounds import burst, write
 
 

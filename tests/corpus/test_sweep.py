@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from nebula_tune.corpus.instruments import amsynth, dx7, make_instrument
-from nebula_tune.corpus.instruments.base import Instrument
-from nebula_tune.corpus.ranked import RankedDataset
-from nebula_tune.corpus.sweep import Sweep, write_dataset
 from nebula_tune.errors import CorpusError, SettingsError
+from nebula_tune.ranking.instruments import amsynth, dx7, make_instrument
+from nebula_tune.ranking.instruments.instrument import Instrument
+from nebula_tune.ranking.ranked_sets import RankedDataset
+from nebula_tune.ranking.sweeps import Sweep, write_dataset
 from tests.corpus.sounds import loudest_hertz
 
 

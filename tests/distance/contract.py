@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from nebula_tune.distance import Distance, base, make_distance, mean_within, mmd
+from nebula_tune.distance import Distance, make_distance, mean_within, mmd
+from nebula_tune.distance import measure as base
 from nebula_tune.distance.inference import group_sums, infer
 from tests.distance import direct
 

@@ -14,7 +14,8 @@ import pytest
 from rich.console import Console
 
 from nebula_tune.embedding import aisfx, catalogue, download, make_embedding
-from nebula_tune.embedding.openl3 import OpenL3, files
+from nebula_tune.embedding.openl3 import OpenL3
+from nebula_tune.embedding.openl3 import weight_files as files
 from nebula_tune.errors import EmbeddingError, StorageError
 from tests.embedding.weight_server import serving
 

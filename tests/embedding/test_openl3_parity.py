@@ -7,7 +7,7 @@ import torch
 from nebula_tune.embedding.mel import mel_filters
 from nebula_tune.embedding.openl3 import OpenL3
 from nebula_tune.embedding.openl3.frontend import Frontend
-from nebula_tune.embedding.openl3.resample import resample
+from nebula_tune.embedding.openl3.resampling import resample
 from tests.embedding.conftest import FIXTURES
 
 

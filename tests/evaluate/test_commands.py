@@ -67,7 +67,7 @@ def test_compare_gives_every_nebula_sounds_of_its_own(call) -> None:
 
 def test_compare_tells_corpora_apart_where_asked(call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("NETWORKS", 1), ("FOLDS", 2), ("LEAST_STEPS", 2), ("EPOCHS", 1)):
-        monkeypatch.setattr(f"nebula_tune.evaluate.network.{name}", value)
+        monkeypatch.setattr(f"nebula_tune.evaluate.network_judge.{name}", value)
     paths = sorted(make_target(tmp_path / "kits", 18).iterdir())
     for k, path in enumerate(paths):
         (tmp_path / f"kits/{k % 3}").mkdir(exist_ok=True)

@@ -8,8 +8,8 @@ import torch
 from scipy.stats import mannwhitneyu
 
 from nebula_tune.errors import UserInputError
-from nebula_tune.evaluate import network
-from nebula_tune.evaluate.network import out_of_fold, share_taken_for, told_apart_by_network, wins
+from nebula_tune.evaluate import network_judge as network
+from nebula_tune.evaluate.network_judge import out_of_fold, share_taken_for, told_apart_by_network, wins
 
 FRAMES = 16  # of small pictures, to be quick
 

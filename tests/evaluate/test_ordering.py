@@ -10,8 +10,8 @@ from scipy.stats import spearmanr
 
 from nebula_tune.distance import make_distance
 from nebula_tune.errors import CorpusError, SettingsError
-from nebula_tune.evaluate import ordering
-from nebula_tune.evaluate.ordering import (
+from nebula_tune.ranking import ordering
+from nebula_tune.ranking.ordering import (
     Draws,
     by_chance,
     differences,

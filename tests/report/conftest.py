@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nebula_tune.study.ledger import Ledger
+from nebula_tune.storage.ledger import Ledger
 from tests.study.tiny import TinyStudy, make_target
 
 

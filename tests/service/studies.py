@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nebula_tune.errors import NebulaTuneError
-from nebula_tune.study.ledger import Ledger
+from nebula_tune.storage.ledger import Ledger
 from tests.study.tiny import TRIALS, TinyStudy
 
 

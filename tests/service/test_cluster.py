@@ -104,9 +104,9 @@ from pathlib import Path
 import numpy as np
 from nebula_tune.corpus.prepare import Prepare
 from nebula_tune.scoring import Request, ScorerSpec, Target
-from nebula_tune.study import ray_pool
-from nebula_tune.study.inline import InlineExecutor
-from nebula_tune.study.ray_executor import RayExecutor
+from nebula_tune.execution import ray_workers as ray_pool
+from nebula_tune.execution.inline import InlineExecutor
+from nebula_tune.execution.ray_executor import RayExecutor
 from nebula_tune.trial import Point
 
 path = Path("target.npz").resolve()
@@ -140,7 +140,7 @@ def test_a_node_that_does_not_share_the_disk_gets_the_target_sent(tmp_path: Path
 
 
 def test_a_mixed_cluster_warns_once() -> None:
-    from nebula_tune.study.ray_pool import Pool, Worker, _versions
+    from nebula_tune.execution.ray_workers import Pool, Worker, _versions
 
     pool, notes = Pool.__new__(Pool), []
     pool._note, pool._mixed, pool.workers = notes.append, False, []
@@ -159,8 +159,8 @@ def test_a_worker_a_gpu_or_a_share_of_one_and_every_few_cores_where_there_is_non
     device: str, share: float, wanted: int
 ) -> None:
     from nebula_tune.corpus.prepare import Prepare
+    from nebula_tune.execution.ray_workers import Pool
     from nebula_tune.scoring import ScorerSpec
-    from nebula_tune.study.ray_pool import Pool
 
     pool = Pool.__new__(Pool)
     pool.spec, pool._gpu_share = ScorerSpec("voice", [{"name": "logmel"}], Prepare.ONSET, None, device), share

@@ -19,7 +19,7 @@ import soundfile
 import torch
 from pytest import approx
 
-from nebula_tune.study.ledger import Ledger
+from nebula_tune.storage.ledger import Ledger
 from tests.conftest import Outcome
 from tests.study.tiny import make_target
 
@@ -71,8 +71,8 @@ def test_auto_takes_the_stored_ears_where_a_gpu_has_appeared(
     call: Call, begun: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr("nebula_tune.run._ready", lambda _: True)
-    monkeypatch.setattr("nebula_tune.run.own_device", lambda: "cpu")
+    monkeypatch.setattr("nebula_tune.tuning.pipeline._ready", lambda _: True)
+    monkeypatch.setattr("nebula_tune.tuning.pipeline.own_device", lambda: "cpu")
     done = call(*(option for option in FINISHED if option not in ("--study", "laptop")), "--json")
     assert_told_again(done, begun)
     assert "study full" not in done.err
@@ -83,7 +83,7 @@ def test_an_interrupted_study_goes_on_to_what_its_own_version_made_of_it(
 ) -> None:
     # The network judge came later: its figures are not compared, so its training may be short.
     for name in ("NETWORKS", "EPOCHS", "LEAST_STEPS"):
-        monkeypatch.setattr(f"nebula_tune.evaluate.network.{name}", 1)
+        monkeypatch.setattr(f"nebula_tune.evaluate.network_judge.{name}", 1)
     done = call(*INTERRUPTED, "--json")
     assert done.code == 0 and f"study interrupted was begun with {EARLIER}: it goes on so" in done.err
     assert "(5 trials are done already)" in done.err

@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy as sa
 
 from nebula_tune.errors import StudyError
-from nebula_tune.study import lease
-from nebula_tune.study.ledger import Ledger
-from nebula_tune.study.schema import studies
+from nebula_tune.storage import lease
+from nebula_tune.storage.ledger import Ledger
+from nebula_tune.storage.schema import studies
 from tests.study.test_ledger import score
 
 ELSEWHERE = {"owner_host": "another-host", "owner_pid": 7, "owner_started": "then", "owner_token": "theirs"}

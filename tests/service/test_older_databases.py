@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from nebula_tune.study.ledger import Ledger
-from nebula_tune.study.schema import OF_STUDY, VERSION, schema
+from nebula_tune.storage.ledger import Ledger
+from nebula_tune.storage.schema import OF_STUDY, VERSION, schema
 from nebula_tune.study.status import exported_nebula, study_status
 from tests.service.postgres import Postgres
 from tests.service.studies import ServiceStudy, assert_same, finish
@@ -60,7 +60,7 @@ def test_an_upgrade_that_fails_leaves_the_database_as_it_was(tmp_path: Path, mon
         raise OSError("no")
 
     with monkeypatch.context() as patch:
-        patch.setattr("nebula_tune.study.schema.write_outcome", fail)
+        patch.setattr("nebula_tune.storage.schema.write_outcome", fail)
         with pytest.raises(OSError):
             Ledger(url)
     result = Ledger(url).result("golden")

@@ -12,8 +12,8 @@ import psycopg
 import pytest
 
 from nebula_tune.search import Space
-from nebula_tune.study.connection import is_lost
-from nebula_tune.study.ledger import Ledger, TrialWriter
+from nebula_tune.storage.connection import is_lost
+from nebula_tune.storage.ledger import Ledger, TrialWriter
 from nebula_tune.trial import Point
 from tests.service.postgres import Postgres, free_port
 from tests.service.studies import ServiceStudy, assert_same, finish, midway

@@ -11,9 +11,9 @@ import yaml
 from nebula_tune.embedding.embedded import Source
 from nebula_tune.errors import CorpusError, SettingsError, StudyError
 from nebula_tune.nebula import Nebula
+from nebula_tune.storage.ledger import Ledger
 from nebula_tune.study.choosing import Chooser
 from nebula_tune.study.coordinator import Snapshot
-from nebula_tune.study.ledger import Ledger
 from nebula_tune.study.plan import Plan
 from nebula_tune.study.settings import StudySettings, load_study
 from nebula_tune.study.target import SplitTarget

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from nebula_tune.study import ray_executor
-from nebula_tune.study.executors import Where
-from nebula_tune.study.inline import InlineExecutor
+from nebula_tune.execution import ray_executor
+from nebula_tune.execution.inline import InlineExecutor
+from nebula_tune.execution.where import Where
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nebula_tune.study.indices import RANGE, STEP, Purpose, first_index
+from nebula_tune.synth.indices import RANGE, STEP, Purpose, first_index
 
 purposes = st.sampled_from(list(Purpose))
 seeds = st.integers(0, 2**31 - 1) | st.integers(250, 260)

@@ -11,9 +11,9 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
 from nebula_tune.errors import StudyError
+from nebula_tune.execution.executor import Failure
 from nebula_tune.search import Space
-from nebula_tune.study.executor import Failure
-from nebula_tune.study.ledger import Ledger, TrialWriter
+from nebula_tune.storage.ledger import Ledger, TrialWriter
 from nebula_tune.trial import Point, Score
 
 NAMES = ("a.x", "a.y", "b.z")

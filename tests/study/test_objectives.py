@@ -14,13 +14,13 @@ from nebula_tune.corpus.folder import Skipped
 from nebula_tune.distance import Joint, make_distance, mean_within
 from nebula_tune.embedding import EMBEDDINGS, make_embedding
 from nebula_tune.embedding.embedded import Embedded, Source
-from nebula_tune.guards import SHARES
 from nebula_tune.nebula import Nebula
-from nebula_tune.run import tune
-from nebula_tune.study.ledger import Ledger
+from nebula_tune.penalties import SHARES
+from nebula_tune.storage.ledger import Ledger
 from nebula_tune.study.plan import Plan
 from nebula_tune.study.target import SplitTarget, _joined
 from nebula_tune.study.yardstick import Yardstick
+from nebula_tune.tuning.pipeline import tune
 from tests.study.tiny import STUDY, make_target
 from tests.toys import ToyEar
 

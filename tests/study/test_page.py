@@ -8,9 +8,9 @@ import numpy as np
 import optuna
 import pytest
 
+from nebula_tune.dashboard.trial_view import SPREAD, PageStorage
 from nebula_tune.search import Space
-from nebula_tune.study.ledger import Ledger, TrialWriter
-from nebula_tune.study.page import SPREAD, PageStorage
+from nebula_tune.storage.ledger import Ledger, TrialWriter
 from nebula_tune.trial import Point
 from tests.study.test_ledger import NAMES, score
 

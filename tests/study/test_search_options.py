@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nebula_tune.nebula import Nebula
-from nebula_tune.study.ledger import Ledger
+from nebula_tune.storage.ledger import Ledger
 from nebula_tune.study.status import study_status
 from tests.study.tiny import TinyStudy, make_target
 

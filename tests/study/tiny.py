@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from nebula_tune.study.ledger import Ledger
+from nebula_tune.storage.ledger import Ledger
 
 STUDY = """\
 embedding: {name: logmel, sample_rate: 8000, seconds: 0.5}

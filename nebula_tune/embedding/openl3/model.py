@@ -14,10 +14,10 @@ from torch import Tensor
 
 from nebula_tune.embedding.base import Embedding
 from nebula_tune.embedding.convolution import in_equal_batches
-from nebula_tune.embedding.openl3.files import find_or_fetch, stem
 from nebula_tune.embedding.openl3.frontend import SAMPLE_RATE, WINDOW, Frontend
 from nebula_tune.embedding.openl3.network import WINDOWS_AT_ONCE, Network, check
-from nebula_tune.embedding.openl3.resample import resample
+from nebula_tune.embedding.openl3.resampling import resample
+from nebula_tune.embedding.openl3.weight_files import find_or_fetch, stem
 from nebula_tune.embedding.openl3.weights import read_weights
 from nebula_tune.errors import EmbeddingError
 
@@ -38,7 +38,7 @@ class Cost:
 class OpenL3(Embedding):
     """Cramer, Wu, Salamon and Bello's "Look, Listen and Learn More" (ICASSP 2019), as official openl3 computes it.
 
-    >>> ear = OpenL3()                                   # needs weights: see nebula_tune.embedding.openl3.files
+    >>> ear = OpenL3()                                   # needs weights: see nebula_tune.embedding.openl3.weight_files
     >>> vectors = ear.embed(audio, sample_rate=44100)    # (frames, 512) float32
 
     ``representation`` mel256, mel128 or linear, ``content`` music or env (what it was trained on), ``size`` 512 or

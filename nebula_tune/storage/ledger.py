@@ -18,11 +18,11 @@ import numpy as np
 import sqlalchemy as sa
 
 from nebula_tune.errors import StudyError
+from nebula_tune.execution.executor import Failure
 from nebula_tune.search import Space
-from nebula_tune.study.connection import Database
-from nebula_tune.study.database import normalise_url, open_storage
-from nebula_tune.study.executor import Failure
-from nebula_tune.study.schema import (
+from nebula_tune.storage.connection import Database
+from nebula_tune.storage.database import normalise_url, open_storage
+from nebula_tune.storage.schema import (
     OF_STUDY,
     read_outcome,
     read_target,

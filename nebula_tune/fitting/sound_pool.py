@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from nebula_tune.constellation import Constellation
 from nebula_tune.corpus.cache import VectorCache, digest
 from nebula_tune.embedding.base import Embedding
+from nebula_tune.execution.executor import Executor
 from nebula_tune.scoring import Request
-from nebula_tune.study.executor import Executor
 from nebula_tune.study.plan import Plan
 from nebula_tune.trial import Point
 

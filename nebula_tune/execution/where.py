@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nebula_tune.errors import SettingsError
+from nebula_tune.execution.executor import Executor
 from nebula_tune.scoring import ScorerSpec
-from nebula_tune.study.executor import Executor
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class Where:
     def make(self, spec: ScorerSpec, note: Callable[[str], None]) -> Executor:
         """The executor; ``note`` is told what the user should know of its workers. Raises ScoringError."""
         if self.executor == "inline" or (self.executor == "auto" and self._alone):
-            from nebula_tune.study.inline import InlineExecutor
+            from nebula_tune.execution.inline import InlineExecutor
 
             return InlineExecutor(spec)
-        from nebula_tune.study.ray_executor import RayExecutor
+        from nebula_tune.execution.ray_executor import RayExecutor
 
         workers = self.workers or (None if self.ray_address else _local_workers(self.gpu_share))
         return RayExecutor(spec, workers, self.ray_address, self.gpu_share, self.task_timeout, note)
@@ -56,6 +56,6 @@ def _local_workers(gpu_share: float) -> int:
     """One a GPU of this machine, or a share of one; else one."""
     import torch
 
-    from nebula_tune.study.ray_pool import shares
+    from nebula_tune.execution.ray_workers import shares
 
     return max(1, torch.cuda.device_count() * shares(gpu_share))

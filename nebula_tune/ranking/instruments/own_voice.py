@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from nebula_tune.corpus.instruments.base import RANKS, SAMPLE_RATE, SECONDS, Instrument, Sounds
 from nebula_tune.errors import SettingsError
+from nebula_tune.ranking.instruments.instrument import RANKS, SAMPLE_RATE, SECONDS, Instrument, Sounds
 from nebula_tune.synth import Voice
 
 PITCH_KNOB = "keyboard.midi_f0"

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from nebula_tune.corpus.instruments.base import SAMPLE_RATE, Instrument, Sounds
 from nebula_tune.corpus.prepare import SILENT
 from nebula_tune.errors import CorpusError, SettingsError
 from nebula_tune.files import write_atomically
+from nebula_tune.ranking.instruments.instrument import SAMPLE_RATE, Instrument, Sounds
 
 MANIFEST = "dataset.json"
 LEAST_SOUNDS = 3  # of a preset: experiment 1 needs one below and one above (section 4.2.1)

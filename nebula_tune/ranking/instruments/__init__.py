@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
-from nebula_tune.corpus.instruments.base import RANKS, Instrument
 from nebula_tune.errors import SettingsError
+from nebula_tune.ranking.instruments.instrument import RANKS, Instrument
 
 INSTRUMENTS = {"voice": "voice:VoiceInstrument", "dx7": "dx7:DX7", "amsynth": "amsynth:AmSynth"}
 USUAL = {"pitch": "voice", "timbre": "voice", "velocity": "dx7"}  # instrument of each kind, where none is named
@@ -22,7 +22,7 @@ def make_instrument(name: str, banks: Path | None = None, parameter: str | None 
     if set(given) - {fitting}:
         raise SettingsError(f"{name} takes no --{next(iter(set(given) - {fitting}))}")
     module, _, attribute = INSTRUMENTS[name].partition(":")
-    factory = getattr(import_module(f"nebula_tune.corpus.instruments.{module}"), attribute)
+    factory = getattr(import_module(f"nebula_tune.ranking.instruments.{module}"), attribute)
     instrument: Instrument = factory(**given)
     return instrument
 

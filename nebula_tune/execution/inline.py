@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from nebula_tune.execution.executor import Executor, Task
 from nebula_tune.scoring import ScorerSpec
-from nebula_tune.study.executor import Executor, Task
 
 
 class InlineExecutor(Executor):

@@ -19,7 +19,8 @@ from torch import Tensor
 from nebula_tune.constellation import Constellation
 from nebula_tune.corpus.groups import folds
 from nebula_tune.distance import Distance
-from nebula_tune.search.constellation import (
+from nebula_tune.fitting.sound_pool import Pool, Renderer
+from nebula_tune.fitting.weights import (
     Aim,
     Trialled,
     Weights,
@@ -30,11 +31,10 @@ from nebula_tune.search.constellation import (
     systematic,
     trialled,
 )
-from nebula_tune.study.indices import Purpose, first_index
 from nebula_tune.study.plan import Plan
-from nebula_tune.study.pool import Pool, Renderer
 from nebula_tune.study.settings import ConstellationSettings
 from nebula_tune.study.target import SplitTarget
+from nebula_tune.synth.indices import Purpose, first_index
 from nebula_tune.synth.placing import jitter, to_gaussian
 from nebula_tune.trial import Point
 

@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from nebula_tune.study.ledger import Ledger
-from nebula_tune.study.schema import studies
+from nebula_tune.storage.ledger import Ledger
+from nebula_tune.storage.schema import studies
 
 SPREAD = 64  # trials at most that show their parameters, beside those that were the best so far
 EVERY: Any = object()  # of the trials, as the page asks for them

@@ -12,9 +12,9 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from nebula_tune.errors import ScoringError
+from nebula_tune.execution.executor import Executor, Task, WorkerLostError
+from nebula_tune.execution.ray_workers import Pool, Worker, last_line
 from nebula_tune.scoring import ScorerSpec
-from nebula_tune.study.executor import Executor, Task, WorkerLostError
-from nebula_tune.study.ray_pool import Pool, Worker, last_line
 
 TASK_TIMEOUT = 60.0  # seconds every task is given
 FIRST_TIMEOUT = 900.0  # and the very first ones: they compile, and load weights

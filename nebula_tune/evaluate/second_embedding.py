@@ -14,9 +14,9 @@ from nebula_tune.embedding.embedded import Source
 from nebula_tune.evaluate.scorecard import score_card
 from nebula_tune.scoring import Request
 from nebula_tune.study.fresh import fresh_sounds
-from nebula_tune.study.indices import Purpose
 from nebula_tune.study.plan import Plan
 from nebula_tune.study.target import SplitTarget, embed_corpus
+from nebula_tune.synth.indices import Purpose
 
 
 def other_ear(

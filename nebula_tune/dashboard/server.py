@@ -9,9 +9,9 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+from nebula_tune.dashboard.gallery import default_artifacts
 from nebula_tune.errors import SettingsError
-from nebula_tune.study.gallery import default_artifacts
-from nebula_tune.study.ledger import Ledger
+from nebula_tune.storage.ledger import Ledger
 
 
 class _WithLength:
@@ -50,7 +50,7 @@ def serve(ledger: Ledger, host: str, port: int, artifacts: str | None, note: Cal
         from optuna.artifacts import FileSystemArtifactStore
         from optuna_dashboard import wsgi
 
-        from nebula_tune.study.page import PageStorage
+        from nebula_tune.dashboard.trial_view import PageStorage
     except ImportError as error:
         raise SettingsError("the dashboard is not installed: pip install 'nebula-tune[dashboard]'") from error
     folder = Path(artifacts) if artifacts else default_artifacts(ledger.url)

@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from nebula_tune.corpus.ranked import RankedDataset
 from nebula_tune.distance import make_distance
 from nebula_tune.embedding import Embedding
 from nebula_tune.embedding.embedded import embed_files, one_thread
 from nebula_tune.errors import CorpusError
 from nebula_tune.evaluate.ears import Counting, Ears, Note
-from nebula_tune.evaluate.ordering import (
+from nebula_tune.ranking.ordering import (
     TRITONE,
     Draws,
     Scores,
@@ -29,6 +28,7 @@ from nebula_tune.evaluate.ordering import (
     ruler,
     unit,
 )
+from nebula_tune.ranking.ranked_sets import RankedDataset
 
 FEW_PRESETS = 30
 

@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Any
 
 from nebula_tune.errors import StorageError, StudyError
-from nebula_tune.study.ledger import Ledger
-from nebula_tune.study.schema import studies
+from nebula_tune.storage.ledger import Ledger
+from nebula_tune.storage.schema import studies
 
 BEAT = 3.0  # seconds between heartbeats
 WATCH = 10.0  # seconds a newcomer watches another host's lease before it takes over

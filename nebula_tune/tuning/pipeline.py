@@ -13,6 +13,7 @@ import numpy as np
 
 from nebula_tune import __version__
 from nebula_tune.corpus.groups import GroupBy
+from nebula_tune.dashboard.gallery import Gallery, default_artifacts
 from nebula_tune.distance import Distance
 from nebula_tune.embedding import make_embedding
 from nebula_tune.embedding.base import own_device
@@ -20,37 +21,36 @@ from nebula_tune.embedding.embedded import Source
 from nebula_tune.errors import NebulaTuneError, SettingsError, StopRequested, StudyError
 from nebula_tune.evaluate.judges import doubts, verdicts
 from nebula_tune.evaluate.novelty import novelty
-from nebula_tune.evaluate.other_ear import other_ear
 from nebula_tune.evaluate.reach import reach
 from nebula_tune.evaluate.scorecard import SOUNDS as SCORE_CARD_SOUNDS
 from nebula_tune.evaluate.scorecard import gap_closed, requests_for, score_card, spread_card
+from nebula_tune.evaluate.second_embedding import other_ear
+from nebula_tune.execution.executor import Executor
+from nebula_tune.execution.where import Where
 from nebula_tune.files import constellation_path, provenance_path, shipped, write_atomically
+from nebula_tune.fitting.fit import Fitted, Fitter, most_sounds
+from nebula_tune.fitting.sound_pool import Progress, Renderer
 from nebula_tune.nebula import Nebula
-from nebula_tune.options import Options, check, study_name
 from nebula_tune.report.page import report_path, write_report
-from nebula_tune.reporter import Reporter, Silent
 from nebula_tune.scoring import Request, ScorerSpec
+from nebula_tune.storage.database import shown
+from nebula_tune.storage.lease import Lease
+from nebula_tune.storage.ledger import Ledger
+from nebula_tune.storage.schema import public_target
 from nebula_tune.study.choosing import Chooser
-from nebula_tune.study.constellation import Fitted, Fitter, most_sounds
 from nebula_tune.study.coordinator import Coordinator
-from nebula_tune.study.database import shown
 from nebula_tune.study.editions import Edition, nearest_edition, other_editions, with_gains
-from nebula_tune.study.executor import Executor
-from nebula_tune.study.executors import Where
-from nebula_tune.study.gallery import Gallery, default_artifacts
-from nebula_tune.study.indices import Purpose, first_index
-from nebula_tune.study.journal import default_log, journal
-from nebula_tune.study.lease import Lease
-from nebula_tune.study.ledger import Ledger
 from nebula_tune.study.plan import Plan, brought_up_to_date, choose_study, differences, override
-from nebula_tune.study.pool import Progress, Renderer
-from nebula_tune.study.schema import public_target
+from nebula_tune.study.run_log import default_log, journal
 from nebula_tune.study.settings import StudySettings
 from nebula_tune.study.status import trial_counts
 from nebula_tune.study.target import SplitTarget, embed_corpus
 from nebula_tune.study.yardstick import REFERENCE_SOUNDS, Yardstick
 from nebula_tune.synth import architecture
+from nebula_tune.synth.indices import Purpose, first_index
 from nebula_tune.trial import Point
+from nebula_tune.tuning.options import Options, check, study_name
+from nebula_tune.tuning.reporter import Reporter, Silent
 
 FEW_SOUNDS = 64
 log = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nebula_tune.corpus.instruments.base import HELD, SAMPLE_RATE, SECONDS, Instrument, Sounds, note
 from nebula_tune.errors import SettingsError
+from nebula_tune.ranking.instruments.instrument import HELD, SAMPLE_RATE, SECONDS, Instrument, Sounds, note
 
 BANKS = Path("/usr/share/amsynth/banks")
 PLUGIN = Path("/usr/lib/vst/amsynth_vst.so")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nebula_tune.corpus.folder import Skipped, SoundFile, Unusable, find_audio, fingerprint
-from nebula_tune.corpus.sweep import LEAST_SOUNDS, MANIFEST
+from nebula_tune.ranking.sweeps import LEAST_SOUNDS, MANIFEST
 
 
 @dataclass(frozen=True)

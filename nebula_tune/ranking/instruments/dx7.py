@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nebula_tune.corpus.cache import digest
-from nebula_tune.corpus.instruments.base import HELD, SAMPLE_RATE, SECONDS, Instrument, Sounds, note
 from nebula_tune.errors import SettingsError
+from nebula_tune.ranking.instruments.instrument import HELD, SAMPLE_RATE, SECONDS, Instrument, Sounds, note
 
 BANKS = Path("/usr/share/hexter")  # Debian's package hexter
 SUFFIXES = (".syx", ".dx7")

@@ -18,12 +18,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from nebula_tune.dashboard import figures as pictures
 from nebula_tune.embedding.embedded import Source
 from nebula_tune.files import write_atomically
-from nebula_tune.study import pictures
-from nebula_tune.study.indices import Purpose, first_index
-from nebula_tune.study.ledger import Key, Ledger
+from nebula_tune.storage.ledger import Key, Ledger
 from nebula_tune.study.plan import Plan
+from nebula_tune.synth.indices import Purpose, first_index
 from nebula_tune.trial import Point, Score
 
 NEEDED = ("optuna_dashboard", "plotly", "matplotlib")

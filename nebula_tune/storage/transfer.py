@@ -7,9 +7,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from nebula_tune.errors import StudyError
-from nebula_tune.study.database import shown
-from nebula_tune.study.ledger import Ledger
-from nebula_tune.study.schema import OF_STUDY, studies
+from nebula_tune.storage.database import shown
+from nebula_tune.storage.ledger import Ledger
+from nebula_tune.storage.schema import OF_STUDY, studies
 
 OWNER = ("owner_host", "owner_pid", "owner_started", "owner_token")
 
