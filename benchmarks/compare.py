@@ -20,7 +20,7 @@ from nebula_tune.corpus.groups import GroupBy
 from nebula_tune.corpus.prepare import prepare
 from nebula_tune.distance import l1_mmd, make_distance
 from nebula_tune.embedding import make_embedding
-from nebula_tune.embedding.embedded import Embedded
+from nebula_tune.embedding.embed import Embedded
 from nebula_tune.evaluate.compare import Corpus, Protocol, measure
 from nebula_tune.synth import Voice
 

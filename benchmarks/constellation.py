@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from nebula_tune.corpus.source import Source
 from nebula_tune.distance import L1, mmd
 from nebula_tune.embedding import make_embedding
-from nebula_tune.embedding.embedded import Source
 from nebula_tune.execution.inline import InlineExecutor
 from nebula_tune.fitting.fit import Fitter, Sounds
 from nebula_tune.fitting.sound_pool import Progress, Renderer

@@ -39,11 +39,12 @@ import torch
 from nebula_tune.corpus.cache import digest
 from nebula_tune.corpus.groups import hold_out
 from nebula_tune.corpus.prepare import RENDER_RATE, Prepare, as_read, prepare
+from nebula_tune.corpus.source import Source
 from nebula_tune.distance import L1, l1_mmd
 from nebula_tune.distance.joint import Joint, Part
 from nebula_tune.distance.mmd import mean_within
 from nebula_tune.embedding import Embedding, make_embedding
-from nebula_tune.embedding.embedded import Embedded, Source, embed_source, one_thread
+from nebula_tune.embedding.embed import Embedded, embed_source, one_thread
 from nebula_tune.evaluate.classifier_test import told_apart
 from nebula_tune.evaluate.network_judge import out_of_fold, share_taken_for
 from nebula_tune.execution.inline import InlineExecutor

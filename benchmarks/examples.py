@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nebula_tune.embedding.embedded import Source
+from nebula_tune.corpus.source import Source
 from nebula_tune.listening.sounds import encode, ready, synthetic
 from nebula_tune.synth import Voice
 from nebula_tune.synth.indices import Purpose, first_index

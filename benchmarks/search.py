@@ -30,9 +30,10 @@ import numpy as np
 from tpe import Tpe
 
 from nebula_tune.corpus.groups import GroupBy, hold_out
+from nebula_tune.corpus.source import Source
 from nebula_tune.distance import l1_mmd
 from nebula_tune.embedding import Embedding, make_embedding
-from nebula_tune.embedding.embedded import Embedded, Source
+from nebula_tune.embedding.embed import Embedded
 from nebula_tune.files import write_atomically
 from nebula_tune.nebula import Nebula
 from nebula_tune.scoring import Request, Scorer, ScorerSpec

@@ -12,7 +12,7 @@ import soxr
 from numpy.typing import NDArray
 
 from nebula_tune.corpus.folder import Unusable, find_audio, read_audio
-from nebula_tune.embedding.embedded import Source, white_noise
+from nebula_tune.corpus.source import Source, white_noise
 from nebula_tune.synth import Synth
 
 SAMPLE_RATE = 44100

@@ -18,8 +18,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from nebula_tune.corpus.source import Source
 from nebula_tune.dashboard import figures as pictures
-from nebula_tune.embedding.embedded import Source
 from nebula_tune.files import write_atomically
 from nebula_tune.storage.ledger import Key, Ledger
 from nebula_tune.study.plan import Plan

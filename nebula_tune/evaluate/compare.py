@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nebula_tune.corpus.groups import GroupBy
+from nebula_tune.corpus.source import Source
 from nebula_tune.distance import Distance, make_distance
 from nebula_tune.distance.inference import halvings, infer_from_sums
 from nebula_tune.embedding import Embedding
-from nebula_tune.embedding.embedded import Embedded, Source, embed_source
+from nebula_tune.embedding.embed import Embedded, embed_source
 from nebula_tune.errors import SettingsError
 from nebula_tune.evaluate import telling
 from nebula_tune.evaluate.ears import Counting, Ears, Note

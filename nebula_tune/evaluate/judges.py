@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from nebula_tune.corpus.source import Source
 from nebula_tune.embedding import make_embedding
-from nebula_tune.embedding.embedded import Source, one_thread
+from nebula_tune.embedding.embed import one_thread
 from nebula_tune.evaluate.telling import EYES, Sounds, told
 from nebula_tune.scoring import Request
 from nebula_tune.study.fresh import fresh_sounds

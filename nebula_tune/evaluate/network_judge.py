@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nebula_tune.embedding.embedded import one_thread
+from nebula_tune.embedding.embed import one_thread
 from nebula_tune.errors import UserInputError
 from nebula_tune.evaluate.picture import BANDS, RANGE_DB
 

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from nebula_tune.corpus.groups import GroupBy
 from nebula_tune.corpus.prepare import Prepare
+from nebula_tune.corpus.source import Source
 from nebula_tune.distance import Distance, make_distance
 from nebula_tune.embedding import make_embedding, refuse_judge
-from nebula_tune.embedding.embedded import Progress, Source, embed_source
+from nebula_tune.embedding.embed import Progress, embed_source
 from nebula_tune.errors import UserInputError
 from nebula_tune.synth import architecture
 from nebula_tune.synth.indices import Purpose, first_index

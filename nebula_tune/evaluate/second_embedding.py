@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from nebula_tune.corpus.source import Source
 from nebula_tune.distance import L1
 from nebula_tune.embedding import make_embedding
-from nebula_tune.embedding.embedded import Source
 from nebula_tune.evaluate.scorecard import score_card
 from nebula_tune.scoring import Request
 from nebula_tune.study.fresh import fresh_sounds

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from nebula_tune.corpus.groups import GroupBy
 from nebula_tune.corpus.prepare import Prepare
+from nebula_tune.corpus.source import Source
 from nebula_tune.embedding import Embedding, make_embedding
-from nebula_tune.embedding.embedded import Source, embed_source
+from nebula_tune.embedding.embed import embed_source
 from nebula_tune.evaluate.classifier_test import told_apart
 from nebula_tune.evaluate.ears import Counting
 from nebula_tune.evaluate.network_judge import SOUNDS, told_apart_by_network

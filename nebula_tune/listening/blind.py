@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from nebula_tune.corpus.cache import digest
-from nebula_tune.embedding.embedded import Source, content_of
+from nebula_tune.corpus.source import Source, content_of
 from nebula_tune.errors import CorpusError, SettingsError
 from nebula_tune.files import write_atomically
 from nebula_tune.html import one_file

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nebula_tune.embedding.embedded import Source
+from nebula_tune.corpus.source import Source
 from nebula_tune.errors import SettingsError
 from nebula_tune.listening.analysis import analyse
 from nebula_tune.listening.ballot import unblind

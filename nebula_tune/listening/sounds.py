@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from nebula_tune.corpus.folder import Unusable, find_audio, read_audio
 from nebula_tune.corpus.prepare import Prepare, is_silent, prepare
-from nebula_tune.embedding.embedded import Source, one_thread, white_noise
+from nebula_tune.corpus.source import Source, white_noise
+from nebula_tune.embedding.embed import one_thread
 from nebula_tune.synth import Synth
 from nebula_tune.synth.backends import cores
 

@@ -13,7 +13,7 @@ import torch
 
 from nebula_tune.distance import make_distance
 from nebula_tune.embedding import Embedding
-from nebula_tune.embedding.embedded import embed_files, one_thread
+from nebula_tune.embedding.embed import embed_files, one_thread
 from nebula_tune.errors import CorpusError
 from nebula_tune.evaluate.ears import Counting, Ears, Note
 from nebula_tune.ranking.ordering import (

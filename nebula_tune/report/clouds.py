@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nebula_tune.corpus.folder import Unusable, find_audio, read_audio
+from nebula_tune.corpus.source import Source
 from nebula_tune.embedding import Embedding, make_embedding
 from nebula_tune.embedding.base import own_device
-from nebula_tune.embedding.embedded import Source, one_thread
+from nebula_tune.embedding.embed import one_thread
 from nebula_tune.errors import UserInputError
 from nebula_tune.listening.sounds import Sound, encode, ready, synthetic
 from nebula_tune.report.spectrogram import spectrogram

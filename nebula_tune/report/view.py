@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nebula_tune.constellation import Constellation
-from nebula_tune.embedding.embedded import Source
+from nebula_tune.corpus.source import Source
 from nebula_tune.errors import NebulaError
 from nebula_tune.files import shipped
 from nebula_tune.nebula import Nebula

@@ -13,10 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from nebula_tune.corpus.source import Source
 from nebula_tune.distance import L1, mmd
 from nebula_tune.distance.mmd import mean_within
 from nebula_tune.embedding import make_embedding
-from nebula_tune.embedding.embedded import Source, one_thread
+from nebula_tune.embedding.embed import one_thread
 from nebula_tune.errors import StudyError
 from nebula_tune.scoring import Request
 from nebula_tune.study.coordinator import Snapshot

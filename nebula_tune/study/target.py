@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from nebula_tune.corpus.cache import cache_folder, digest
 from nebula_tune.corpus.groups import GroupBy, hold_out
+from nebula_tune.corpus.source import Source
 from nebula_tune.embedding.base import Embedding
-from nebula_tune.embedding.embedded import LEAST_SOUNDS, Embedded, Progress, Source, embed_source
+from nebula_tune.embedding.embed import LEAST_SOUNDS, Embedded, Progress, embed_source
 from nebula_tune.errors import CorpusError
 from nebula_tune.scoring import Target
 from nebula_tune.study.plan import Plan

@@ -14,10 +14,10 @@ from torch import Tensor
 from nebula_tune.constellation import Constellation, load_sounds
 from nebula_tune.errors import NebulaError, UserInputError
 from nebula_tune.nebula import Nebula
-from nebula_tune.synth import fast_gpu, synth1b1
+from nebula_tune.synth import gpu_draw, synth1b1
 from nebula_tune.synth.backends import BACKENDS, Renderer
 from nebula_tune.synth.noise import ROWS, noise_rows
-from nebula_tune.synth.parameters import Controls, Panel
+from nebula_tune.synth.parameters import CONTROL_RATE, Controls, Panel
 from nebula_tune.synth.placing import place
 from nebula_tune.synth.sounding import Sounding
 
@@ -41,7 +41,7 @@ class Synth(ABC):
     """
 
     panel: ClassVar[Panel]
-    control_rate = 441.0  # Hz (section 3.1)
+    control_rate = CONTROL_RATE
 
     def __init__(
         self,
@@ -145,8 +145,8 @@ class Synth(ABC):
     def to_human(self, raw: Tensor) -> Tensor:
         """Human values (sounds, parameters) float64 of raw ones under this nebula."""
         graph = raw.requires_grad and torch.is_grad_enabled()
-        if self.device.type == "cuda" and fast_gpu.ready() and raw.is_cuda and not graph:
-            return fast_gpu.to_human(raw, self.panel.ends(raw.device), self._curves, self._symmetric)
+        if self.device.type == "cuda" and gpu_draw.ready() and raw.is_cuda and not graph:
+            return gpu_draw.to_human(raw, self.panel.ends(raw.device), self._curves, self._symmetric)
         return self.panel.to_human(raw, self._curves, self._symmetric)
 
     def to_raw(self, human: Tensor) -> Tensor:
@@ -176,9 +176,9 @@ class Synth(ABC):
     def _numbers(self, first_index: int, sounds: int, count: int) -> Tensor:
         """``count`` numbers of each sound in registration order (then again), drawn on the device where that goes."""
         columns = self._columns[:count]
-        if self.device.type == "cuda" and fast_gpu.ready() and count <= fast_gpu.MOST_NUMBERS:
+        if self.device.type == "cuda" and gpu_draw.ready() and count <= gpu_draw.MOST_NUMBERS:
             synth1b1.check(first_index, sounds)
-            return fast_gpu.draw(first_index, sounds, columns)
+            return gpu_draw.draw(first_index, sounds, columns)
         numbers = torch.from_numpy(synth1b1.draw(first_index, sounds, count)).to(self.device)
         return torch.empty_like(numbers).index_copy_(1, columns, numbers)
 

@@ -1,4 +1,4 @@
-"""Elementary functions of the GPU's kernels; accuracies as in ``fast_kernels``."""
+"""Elementary functions of the GPU's kernels; accuracies as in ``voice/cpu_kernels.py``."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import math
 import triton
 import triton.language as tl
 
-from nebula_tune.synth import fast_kernels
+from nebula_tune.synth import limits
 
-STEEPEST = tl.constexpr(fast_kernels.STEEPEST)
-CEILING = tl.constexpr(float(fast_kernels.CEILING))
+STEEPEST = tl.constexpr(limits.STEEPEST)
+CEILING = tl.constexpr(float(limits.CEILING))
 PI = tl.constexpr(math.pi)
 LOG2_E = tl.constexpr(1 / math.log(2))
 TINY = tl.constexpr(1e-30)

@@ -19,6 +19,7 @@ from nebula_tune.nebula import Nebula
 
 # torchsynth maps draws in float32, where what is smaller than this is zero. That can be heard: a decay or release of
 # exactly zero is left out of its envelope, which then does not fall at all.
+CONTROL_RATE = 441.0  # Hz of every synth's control signals (section 3.1)
 VANISHING = 2.0**-150
 
 # Radii below this are taken as this, so that logarithms stay finite; a raw draw is a multiple of 2^-24.

@@ -36,7 +36,7 @@ def check(first_index: int, sounds: int) -> None:
 
 def _words(first_index: int, sounds: int, count: int) -> np.ndarray:
     """The first ``count`` words of each sound's generator, (sounds, count) uint32."""
-    from nebula_tune.synth.fast_draw import MOST_WORDS, first_words
+    from nebula_tune.synth.cpu_draw import MOST_WORDS, first_words
 
     words = np.empty((sounds, count), dtype=np.uint32)
     if count > MOST_WORDS:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nebula_tune.corpus.groups import GroupBy
-from nebula_tune.embedding.embedded import SYNTHETIC_SOUNDS, Source
+from nebula_tune.corpus.source import Source
+from nebula_tune.embedding.embed import SYNTHETIC_SOUNDS
 from nebula_tune.errors import SettingsError
 from nebula_tune.study import DEFAULT_URL
 

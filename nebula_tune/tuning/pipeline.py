@@ -13,11 +13,11 @@ import numpy as np
 
 from nebula_tune import __version__
 from nebula_tune.corpus.groups import GroupBy
+from nebula_tune.corpus.source import Source
 from nebula_tune.dashboard.gallery import Gallery, default_artifacts
 from nebula_tune.distance import Distance
 from nebula_tune.embedding import make_embedding
 from nebula_tune.embedding.base import own_device
-from nebula_tune.embedding.embedded import Source
 from nebula_tune.errors import NebulaTuneError, SettingsError, StopRequested, StudyError
 from nebula_tune.evaluate.judges import doubts, verdicts
 from nebula_tune.evaluate.novelty import novelty

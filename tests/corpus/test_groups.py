@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from nebula_tune.corpus.groups import HELD_OUT_LEAST, GroupBy, hold_out
-from nebula_tune.embedding.embedded import Embedded
+from nebula_tune.embedding.embed import Embedded
 from nebula_tune.errors import CorpusError
 
 sizes = st.lists(st.integers(1, 12), min_size=1, max_size=60)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nebula_tune.embedding import OPENL3, make_embedding
-from nebula_tune.embedding.embedded import one_thread
+from nebula_tune.embedding.embed import one_thread
 from nebula_tune.errors import EmbeddingError
 from tests.embedding.contract import EmbeddingContract
 

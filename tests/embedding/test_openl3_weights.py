@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from nebula_tune.embedding.openl3.weights import read_weights
+from nebula_tune.embedding.openl3.keras_file import read_weights
 from nebula_tune.errors import EmbeddingError
 from tests.embedding.conftest import PAYLOADS
 

@@ -9,7 +9,7 @@ import pytest
 
 from nebula_tune.corpus.groups import GroupBy
 from nebula_tune.distance import l1_mmd, make_distance
-from nebula_tune.embedding.embedded import Embedded
+from nebula_tune.embedding.embed import Embedded
 from nebula_tune.errors import SettingsError
 from nebula_tune.evaluate.compare import Corpus, Protocol, measure
 from tests.distance import direct

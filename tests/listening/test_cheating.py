@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from nebula_tune.embedding.embedded import Source
+from nebula_tune.corpus.source import Source
 from nebula_tune.listening import blind
 from nebula_tune.listening.design import Design, Key
 from nebula_tune.listening.sounds import active_level

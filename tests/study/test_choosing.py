@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nebula_tune.embedding.embedded import Source
+from nebula_tune.corpus.source import Source
 from nebula_tune.errors import CorpusError, SettingsError, StudyError
 from nebula_tune.nebula import Nebula
 from nebula_tune.storage.ledger import Ledger

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from nebula_tune.corpus.folder import Skipped
+from nebula_tune.corpus.source import Source
 from nebula_tune.distance import Joint, make_distance, mean_within
 from nebula_tune.embedding import EMBEDDINGS, make_embedding
-from nebula_tune.embedding.embedded import Embedded, Source
+from nebula_tune.embedding.embed import Embedded
 from nebula_tune.nebula import Nebula
 from nebula_tune.penalties import SHARES
 from nebula_tune.storage.ledger import Ledger

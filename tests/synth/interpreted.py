@@ -11,7 +11,8 @@ os.environ["TRITON_INTERPRET"] = "1"  # before the kernels are imported
 import numpy as np
 import torch
 
-from nebula_tune.synth import Voice, fast_gpu, synth1b1
+from nebula_tune.synth import Voice, gpu_draw, synth1b1
+from nebula_tune.synth.voice.gpu import GpuVoice
 from tests.synth.sounds import nebula, snr
 
 SOUNDS, FIRST = 6, 60
@@ -24,7 +25,7 @@ def main() -> None:
         options = {"batch_size": 1, "sample_rate": int(rate), "seconds": float(seconds)}
         exact = Voice(nebula(name), dtype=torch.float64, **options)
         compiled, plain = (Voice(nebula(name), backend=backend, **options) for backend in ("fast", "reference"))
-        gpu = fast_gpu.GpuVoice(len(compiled.control_frames), compiled.sample_rate, compiled._noise)
+        gpu = GpuVoice(len(compiled.control_frames), compiled.sample_rate, compiled._noise)
         human = compiled.to_human(compiled.draw(FIRST, SOUNDS))
         truth = exact.render_human(human, FIRST).numpy()
         audio = gpu(human, FIRST)
@@ -32,7 +33,7 @@ def main() -> None:
         raw = torch.cat([compiled.draw(FIRST, 40), torch.tensor([0.0, 0.5, 1.0])[:, None].expand(-1, 78)])
         panel = exact.panel
         low, high = panel.ends(raw.device)
-        mapped = fast_gpu.to_human(raw, (low, high), compiled._curves, compiled._symmetric)
+        mapped = gpu_draw.to_human(raw, (low, high), compiled._curves, compiled._symmetric)
         result[setting] = {
             "mapping": ((mapped - compiled.to_human(raw)) / (high - low)).abs().max().item(),
             "gpu": snr(audio.numpy(), truth).tolist(),
@@ -45,7 +46,7 @@ def main() -> None:
     order = torch.tensor([1, 3, 0, 2, *range(4, 156)])
     drawn = {}
     for first in (0, 2**31 - 20, 2**32 - 40):
-        numbers = fast_gpu.draw(first, 40, order).numpy()
+        numbers = gpu_draw.draw(first, 40, order).numpy()
         drawn[first] = bool(np.array_equal(numbers[:, order], synth1b1.draw(first, 40, 156)))
     print(json.dumps({"sounds": result, "draws": drawn}))
 

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from nebula_tune.corpus.prepare import RENDER_RATE, Prepare, as_read, prepare
+from nebula_tune.corpus.source import Source
 from nebula_tune.distance import l1_mmd, mean_within
 from nebula_tune.embedding import Embedding, make_embedding
-from nebula_tune.embedding.embedded import Source, embed_source
+from nebula_tune.embedding.embed import embed_source
 from nebula_tune.nebula import Nebula
 from nebula_tune.synth import Voice
 from tests.synth import torchsynth_peer

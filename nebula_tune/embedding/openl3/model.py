@@ -15,10 +15,10 @@ from torch import Tensor
 from nebula_tune.embedding.base import Embedding
 from nebula_tune.embedding.convolution import in_equal_batches
 from nebula_tune.embedding.openl3.frontend import SAMPLE_RATE, WINDOW, Frontend
+from nebula_tune.embedding.openl3.keras_file import read_weights
 from nebula_tune.embedding.openl3.network import WINDOWS_AT_ONCE, Network, check
 from nebula_tune.embedding.openl3.resampling import resample
 from nebula_tune.embedding.openl3.weight_files import find_or_fetch, stem
-from nebula_tune.embedding.openl3.weights import read_weights
 from nebula_tune.errors import EmbeddingError
 
 GFLOP_A_WINDOW = {"linear": 20.3, "mel128": 10.2, "mel256": 20.4}

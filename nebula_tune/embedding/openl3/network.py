@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from nebula_tune.embedding.convolution import fold, scale_and_shift
 from nebula_tune.embedding.openl3.frontend import REPRESENTATIONS
-from nebula_tune.embedding.openl3.weights import Weights
+from nebula_tune.embedding.openl3.keras_file import Weights
 from nebula_tune.embedding.openl3.winograd import LEAST_OUTPUTS, WinogradConvolution
 from nebula_tune.errors import EmbeddingError
 

@@ -20,8 +20,7 @@ import math
 import triton
 import triton.language as tl
 
-from nebula_tune.synth import envelope, fast_kernels, lfo
-from nebula_tune.synth import fast_layout as at
+from nebula_tune.synth import envelope, lfo
 from nebula_tune.synth.gpu_math import (
     PI,
     STEEPEST,
@@ -37,11 +36,13 @@ from nebula_tune.synth.gpu_math import (
     sin_half,
     tanh_32,
 )
+from nebula_tune.synth.voice import cpu_kernels
+from nebula_tune.synth.voice import layout as at
 
 RATE = tl.constexpr(at.RATE)
 EPSILON = tl.constexpr(envelope.EPSILON)
 SELECTOR_EXPONENT = tl.constexpr(lfo.SELECTOR_EXPONENT)
-SEMITONE = tl.constexpr(fast_kernels.SEMITONE)
+SEMITONE = tl.constexpr(cpu_kernels.SEMITONE)
 LOG10_2 = tl.constexpr(math.log10(2))
 FORWARD = tl.constexpr(65536)  # packs two numbers of samples into one integer
 PLAIN = tl.constexpr(-1)  # in their place: the whole interval is one sweep, and not a steep one

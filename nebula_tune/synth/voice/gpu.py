@@ -1,12 +1,9 @@
-"""The Voice on a GPU in float32: draws, mapping and audio, by the kernels of ``gpu_seeds`` and ``gpu_kernels``.
+"""The Voice's renderer for float32 on a GPU; the kernels themselves are in ``gpu_kernels``.
 
-Nothing here needs a GPU to be imported: :func:`ready` says whether the kernels can run.
+Nothing here needs a GPU to be imported.
 """
 
 from __future__ import annotations
-
-import importlib.util
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -17,13 +14,6 @@ from nebula_tune.synth.backends import interval_starts
 CHUNK = 512  # control frames a program works out at a time
 BLOCK = 1024  # samples a program plays
 WARPS = 4
-MOST_NUMBERS = 227  # of one generator; later ones need new state
-
-
-@lru_cache
-def ready() -> bool:
-    """Whether Triton is installed."""
-    return importlib.util.find_spec("triton") is not None
 
 
 class GpuVoice:
@@ -51,7 +41,7 @@ class GpuVoice:
 
     def __call__(self, human: Tensor, first_index: int) -> Tensor:
         """Audio (sounds, samples) float32 of human values (sounds, parameters)."""
-        from nebula_tune.synth import gpu_kernels as kernels
+        from nebula_tune.synth.voice import gpu_kernels as kernels
 
         knobs = human.detach().double().contiguous()
         sounds, parameters = knobs.shape
@@ -82,31 +72,3 @@ class GpuVoice:
             sounding, self._starts, peaks, out, frames, samples, blocks, BLOCK, num_warps=WARPS
         )
         return out
-
-
-def draw(first_index: int, sounds: int, order: Tensor) -> Tensor:
-    """The first ``len(order)`` numbers of each sound, (sounds, numbers) float32, on the device of ``order``.
-
-    Column ``order[k]`` takes the k-th. Bit for bit what :func:`nebula_tune.synth.synth1b1.draw` gives.
-    """
-    from nebula_tune.synth import gpu_seeds as kernels
-
-    count, lanes = len(order), 32
-    states = torch.empty((count + 1, sounds), dtype=torch.int32, device=order.device)
-    out = torch.empty((sounds, count), dtype=torch.float32, device=order.device)
-    if sounds:
-        kernels.draw[(-(-sounds // lanes),)](first_index, order, states, out, sounds, count, lanes, num_warps=1)
-    return out
-
-
-def to_human(raw: Tensor, ends: tuple[Tensor, Tensor], curves: Tensor, symmetric: Tensor) -> Tensor:
-    """Human values (sounds, parameters) float64 of raw ones, ``ends`` being each knob's minimum and maximum."""
-    from nebula_tune.synth import gpu_seeds as kernels
-
-    raw = raw.contiguous()
-    human = torch.empty(raw.shape, dtype=torch.float64, device=raw.device)
-    if raw.numel():
-        kernels.to_human[(-(-raw.numel() // 256),)](
-            raw, *ends, curves, symmetric, human, raw.numel(), raw.shape[1], 256, num_warps=WARPS
-        )
-    return human

@@ -5,16 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from nebula_tune.synth.lfo import SHAPES
-from nebula_tune.synth.voice import DESTINATIONS, Voice
+from nebula_tune.synth.parameters import CONTROL_RATE
+from nebula_tune.synth.voice.panel import DESTINATIONS, PANEL
 
 
 def _first(module: str) -> int:
-    return next(k for k, p in enumerate(Voice.panel.parameters) if p.module == module)
+    return next(k for k, p in enumerate(PANEL.parameters) if p.module == module)
 
 
-RATE = Voice.control_rate
-DURATION = Voice.panel.index["keyboard.duration"]
-MIDI_F0 = Voice.panel.index["keyboard.midi_f0"]
+RATE = CONTROL_RATE
+DURATION = PANEL.index["keyboard.duration"]
+MIDI_F0 = PANEL.index["keyboard.midi_f0"]
 MATRIX, MIXER = _first("mod_matrix"), _first("mixer")
 HEARD_ENVELOPES = ("adsr_1", "adsr_2", "lfo_1_amp_adsr", "lfo_2_amp_adsr")
 RATE_ENVELOPES = ("lfo_1_rate_adsr", "lfo_2_rate_adsr")

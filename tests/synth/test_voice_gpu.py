@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from nebula_tune.synth import Voice, fast_gpu
+from nebula_tune.synth import Voice, gpu_draw
 
 SETTINGS = ("default,8000,0.5", "drum,16000,0.3", "random-0,8000,0.73", "random-2,44100,0.1", "default,1000,1.5")
 OLDEST = (3, 9)  # earlier interpreters stumble over newer numpy
 
 needs_triton = pytest.mark.skipif(
-    not fast_gpu.ready() or tuple(map(int, version("triton").split(".")[:2])) < OLDEST,
+    not gpu_draw.ready() or tuple(map(int, version("triton").split(".")[:2])) < OLDEST,
     reason="Triton is not installed, or its interpreter is too old",
 )
 

@@ -1,4 +1,4 @@
-"""The Voice's renderer for float32 on a CPU; the loops themselves are in ``fast_kernels``."""
+"""The Voice's renderer for float32 on a CPU; the loops themselves are in ``cpu_kernels``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class FastVoice:
 
     def __call__(self, human: Tensor, first_index: int) -> Tensor:
         """Audio (sounds, samples) float32 of human values (sounds, parameters)."""
-        from nebula_tune.synth.fast_kernels import render_sounds
+        from nebula_tune.synth.voice.cpu_kernels import render_sounds
 
         knobs = np.ascontiguousarray(human.detach().numpy(), dtype=np.float64)
         rows = (first_index + np.arange(len(knobs))) % len(self._noise)

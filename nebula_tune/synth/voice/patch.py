@@ -7,57 +7,23 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from nebula_tune.synth import fast_gpu
+from nebula_tune.synth import gpu_draw
 from nebula_tune.synth.architecture import Synth
 from nebula_tune.synth.backends import Renderer
-from nebula_tune.synth.envelope import ADSR_KNOBS, adsr
-from nebula_tune.synth.fast_cpu import FastVoice
-from nebula_tune.synth.lfo import LFO_KNOBS, lfo
-from nebula_tune.synth.oscillators import (
-    HIGHEST_MIDI,
-    LOWEST_MIDI,
-    SQUARE_SAW_KNOBS,
-    VCO_KNOBS,
-    sine_vco,
-    square_saw_vco,
-)
-from nebula_tune.synth.parameters import Controls, Panel, Parameter
+from nebula_tune.synth.envelope import adsr
+from nebula_tune.synth.lfo import lfo
+from nebula_tune.synth.oscillators import HIGHEST_MIDI, LOWEST_MIDI, sine_vco, square_saw_vco
+from nebula_tune.synth.parameters import Controls
 from nebula_tune.synth.sounding import SMALLEST_LEVEL, Sounding
-
-KEYBOARD_KNOBS = (
-    Parameter("midi_f0", 0.0, 127.0, unit="MIDI note"),
-    Parameter("duration", 0.01, 4.0, curve=0.5, unit="s"),
-)
-SOURCES = ("adsr_1", "adsr_2", "lfo_1", "lfo_2")
-DESTINATIONS = ("vco_1_pitch", "vco_1_amp", "vco_2_pitch", "vco_2_amp", "noise_amp")
-MATRIX_KNOBS = tuple(Parameter(f"{s}->{d}", 0.0, 1.0, curve=0.5) for s in SOURCES for d in DESTINATIONS)
-MIXER_KNOBS = (
-    Parameter("vco_1", 0.0, 1.0),
-    Parameter("vco_2", 0.0, 1.0),
-    Parameter("noise", 0.0, 1.0, curve=0.025),
-)
+from nebula_tune.synth.voice.cpu import FastVoice
+from nebula_tune.synth.voice.gpu import GpuVoice
+from nebula_tune.synth.voice.panel import DESTINATIONS, PANEL, SOURCES
 
 
 class Voice(Synth):
     """Keyboard, six envelopes, two LFOs, a modulation matrix, two oscillators, noise, and a mixer."""
 
-    panel = Panel(
-        {
-            "keyboard": KEYBOARD_KNOBS,
-            "adsr_1": ADSR_KNOBS,
-            "adsr_2": ADSR_KNOBS,
-            "lfo_1": LFO_KNOBS,
-            "lfo_2": LFO_KNOBS,
-            "lfo_1_amp_adsr": ADSR_KNOBS,
-            "lfo_2_amp_adsr": ADSR_KNOBS,
-            "lfo_1_rate_adsr": ADSR_KNOBS,
-            "lfo_2_rate_adsr": ADSR_KNOBS,
-            "mod_matrix": MATRIX_KNOBS,
-            "vco_1": VCO_KNOBS,
-            "vco_2": SQUARE_SAW_KNOBS,
-            "mixer": MIXER_KNOBS,
-        }
-    )
+    panel = PANEL
 
     def renderer(self, threads: int | None) -> Renderer | None:
         """Fused loops for float32: compiled for a CPU, as Triton's kernels for a GPU where Triton is installed."""
@@ -65,8 +31,8 @@ class Voice(Synth):
             return None
         if self.device.type == "cpu":
             return FastVoice(len(self.control_frames), self.sample_rate, self._noise, threads)
-        if self.device.type == "cuda" and fast_gpu.ready():
-            return fast_gpu.GpuVoice(len(self.control_frames), self.sample_rate, self._noise)
+        if self.device.type == "cuda" and gpu_draw.ready():
+            return GpuVoice(len(self.control_frames), self.sample_rate, self._noise)
         return None
 
     @classmethod

@@ -1,6 +1,6 @@
 """The Voice for float32 on a CPU: one fused loop per sound, compiled by numba.
 
-The same patch as :meth:`nebula_tune.synth.voice.Voice.play`, without a single temporary as long as the audio. The
+The same patch as :meth:`nebula_tune.synth.voice.patch.Voice.play`, without a single temporary as long as the audio. The
 control signals (441 Hz) are worked out in float64. Between two control frames, some 100 samples, they are straight
 lines, so an oscillator's frequency is an exponential there and its phase a geometric sum in closed form: no sample
 waits for the one before, and the compiler vectorises. Phases are carried from frame to frame in float64 turns,
@@ -18,17 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from nebula_tune.synth import fast_layout as at
 from nebula_tune.synth.compiler import compiled
 from nebula_tune.synth.envelope import EPSILON
 from nebula_tune.synth.lfo import SELECTOR_EXPONENT
+from nebula_tune.synth.limits import CEILING, STEEPEST
+from nebula_tune.synth.voice import layout as at
 
 Array = np.ndarray[Any, Any]
 PLANS = at.N_DESTINATIONS  # row of the scratch where the VCOs' plans are kept, once the envelopes have been used
 LANES = 16  # blocks of samples are padded to a multiple of this, so that no vector loop has a remainder
-STEEPEST = 0.35  # largest bend (in powers of e) over one control interval that the closed form is used for
 SEMITONE = math.log(2) / 12
-CEILING = np.float32(7.6)  # tanh is 1 to within 5e-7 from here on
 ONE, TWO, HALF = np.float32(1), np.float32(2), np.float32(0.5)
 
 

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nebula_tune.constellation import Constellation, load_sounds
+from nebula_tune.constellation import Constellation
 from nebula_tune.corpus.cache import VectorCache, digest
 from nebula_tune.corpus.folder import Skipped, SoundFile, Unusable, find_audio, fingerprint, read_audio
 from nebula_tune.corpus.groups import GroupBy
 from nebula_tune.corpus.prepare import Prepare, as_read, prepare
+from nebula_tune.corpus.source import WHITE_NOISE, Source, content_of, white_noise
 from nebula_tune.embedding.base import Embedding
 from nebula_tune.errors import CorpusError
-from nebula_tune.nebula import Nebula, find_nebula
-from nebula_tune.synth import Synth, synth1b1
+from nebula_tune.nebula import Nebula
+from nebula_tune.synth import Synth
 
-WHITE_NOISE = "white-noise"
 BATCH = 32  # sounds
 TOGETHER = 8  # files read and embedded by one thread; a vector does not depend on the others
 SYNTHETIC_SOUNDS = 2000
@@ -57,35 +56,6 @@ class Embedded:
         for folder, key in zip(self.folders, self.keys, strict=True):
             first[folder] = min(first.get(folder, key), key)
         return by, [first[folder] for folder in self.folders]
-
-
-@dataclass(frozen=True)
-class Source:
-    """What to embed: a folder, a nebula or constellation, or white noise. Made by :meth:`parse`."""
-
-    text: str
-    nebula: Nebula | Constellation | None = None
-    folder: Path | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> Source:
-        """A folder, a nebula's or constellation's file, a shipped nebula's name, or ``white-noise``.
-
-        An existing path wins over a name.
-        """
-        path = Path(text)
-        if path.is_dir():
-            return cls(text, folder=path)
-        if text == WHITE_NOISE and not path.exists():
-            return cls(text)
-        if find_nebula(text) is not None and (path.suffix == ".json" or not path.exists()):
-            return cls(text, nebula=load_sounds(text))
-        return cls(text, folder=path)  # whose reading says what is wrong with it
-
-    @property
-    def name(self) -> str:
-        """A short name for a study of it."""
-        return Path(self.text).stem.removesuffix(".constellation") if self.nebula else Path(self.text).resolve().name
 
 
 def embed_source(
@@ -244,18 +214,3 @@ def _embed_synthetic(
         vectors = np.concatenate(parts)
         cache.put(cache_key, vectors)
     return Embedded(vectors, keys, tuple(str(i) for i in indices), ("",) * len(indices), ())
-
-
-def content_of(nebula: Nebula | Constellation, synth: type[Synth]) -> Any:
-    """What a nebula's or constellation's sounds depend on, as JSON."""
-    resolved = synth.resolve_sounds(nebula)
-    if isinstance(resolved, Nebula):
-        return resolved.entries()
-    content = resolved.as_json()
-    del content["provenance"]
-    return content
-
-
-def white_noise(indices: Iterable[int], samples: int) -> torch.Tensor:
-    """White noise in [-1, 1), a pure function of each index, (sounds, samples)."""
-    return torch.from_numpy(np.stack([synth1b1.uniform(index, samples) for index in indices]) * np.float32(2) - 1)
