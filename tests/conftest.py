@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nebula_tune import cli
+from nebula_tune.cli import app as cli
 from tests.study.tiny import TinyStudy, make_target
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from nebula_tune.cli import app
+from nebula_tune.cli.app import app
 from nebula_tune.study.settings import shipped_studies
 
 ROOT = Path(__file__).resolve().parent.parent

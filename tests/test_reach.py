@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from nebula_tune import cli
+from nebula_tune.cli import app as cli
 from nebula_tune.distance import L1, Distance, Euclidean, Gaussian
 from nebula_tune.distance import measure as base
 from nebula_tune.errors import UserInputError

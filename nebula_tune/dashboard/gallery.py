@@ -16,10 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
-
 from nebula_tune.corpus.source import Source
-from nebula_tune.dashboard import figures as pictures
+from nebula_tune.dashboard import figures
 from nebula_tune.files import write_atomically
 from nebula_tune.storage.ledger import Key, Ledger
 from nebula_tune.study.plan import Plan
@@ -31,14 +29,6 @@ FIGURES_EVERY = 20.0  # seconds
 LAST_WAIT = 60.0  # seconds for what is not drawn yet when a run ends
 
 log = logging.getLogger(__name__)
-
-
-def default_artifacts(url: str) -> Path:
-    """The folder of sounds and pictures: beside the database where that is a file, else in studies/."""
-    parsed = sa.engine.make_url(url)
-    if parsed.get_backend_name() == "sqlite" and parsed.database:
-        return Path(parsed.database.removeprefix("file:")).parent / "artifacts"
-    return Path("studies/artifacts")
 
 
 def remove_artifacts(ledger: Ledger, name: str, folder: Path) -> int:
@@ -102,7 +92,7 @@ class Gallery:
     def judged(self, rows: dict[str, Any] | None) -> None:
         """The score card is there."""
         if rows and self._thread is not None:
-            self._queue.put(lambda: self._save_figure("heldout", pictures.heldout(rows)))
+            self._queue.put(lambda: self._save_figure("heldout", figures.heldout(rows)))
 
     def _note_value(self, sampler: str, value: float, relaxed: bool) -> bool:
         self._values.append((sampler, value, relaxed))
@@ -124,17 +114,15 @@ class Gallery:
     def _show_target(self) -> None:
         if self._source is not None:
             first = first_index(Purpose.TARGET, self._plan.seed)
-            audio = pictures.source_sheet(self._source, self._plan.synth, first)
-            self._attach(None, "target.wav", "audio/wav", lambda: pictures.wav(audio))
-            self._attach(None, "target.png", "image/png", lambda: pictures.spectrogram(audio))
+            audio = figures.source_sheet(self._source, self._plan.synth, first)
+            self._attach(None, "target.wav", "audio/wav", lambda: figures.wav(audio))
+            self._attach(None, "target.png", "image/png", lambda: figures.spectrogram(audio))
 
     def _show_trial(self, row: int, key: Key, sampler: str, point: Point, score: Score) -> None:
-        synth = self._plan.synth(
-            self._plan.nebula(point), pictures.SHEET_SOUNDS, pictures.SAMPLE_RATE, pictures.SECONDS
-        )
-        audio = pictures.nebula_sheet(synth, first_index(Purpose.VALIDATION, self._plan.seed))
-        self._attach(row, "sounds.wav", "audio/wav", lambda: pictures.wav(audio))
-        self._attach(row, "spectrogram.png", "image/png", lambda: pictures.spectrogram(audio))
+        synth = self._plan.synth(self._plan.nebula(point), figures.SHEET_SOUNDS, figures.SAMPLE_RATE, figures.SECONDS)
+        audio = figures.nebula_sheet(synth, first_index(Purpose.VALIDATION, self._plan.seed))
+        self._attach(row, "sounds.wav", "audio/wav", lambda: figures.wav(audio))
+        self._attach(row, "spectrogram.png", "image/png", lambda: figures.spectrogram(audio))
         phase, generation, index = key
         shares = [f"{name.replace('_', ' ')} {share:.1%}" for name, share in score.shares.items()]
         each = ", ".join(f"{name} {value:.3f}" for name, value in score.by_embedding.items())
@@ -143,7 +131,7 @@ class Gallery:
             + (f"of that, over the target's own mean distance: {each}\n\n" if each else "")
             + f"{sampler}, phase {phase + 1}, generation {generation}, trial {index}\n\n"
             f"{', '.join(shares)}\n\n"
-            f"`sounds.wav`: {pictures.SHEET_SOUNDS} sounds in a row, the same draws for every trial"
+            f"`sounds.wav`: {figures.SHEET_SOUNDS} sounds in a row, the same draws for every trial"
         )
         self._set(f"dashboard:{row}:note_str:0", text)
         self._set(f"dashboard:{row}:note_ver", 1)
@@ -159,7 +147,7 @@ class Gallery:
         self._set(where + artifact, json.dumps(described))
 
     def _draw_convergence(self) -> None:
-        self._save_figure("convergence", pictures.convergence(list(self._values)))
+        self._save_figure("convergence", figures.convergence(list(self._values)))
 
     def _save_figure(self, name: str, figure: Any) -> None:
         import optuna

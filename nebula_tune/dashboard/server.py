@@ -9,9 +9,9 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from nebula_tune.dashboard.gallery import default_artifacts
 from nebula_tune.errors import SettingsError
 from nebula_tune.storage.ledger import Ledger
+from nebula_tune.storage.paths import default_artifacts
 
 
 class _WithLength:

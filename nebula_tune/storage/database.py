@@ -13,8 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from nebula_tune.errors import NebulaTuneError, StorageError, StudyError
+from nebula_tune.storage.paths import DEFAULT_URL
 from nebula_tune.storage.schema import bring_up_to_date
-from nebula_tune.study import DEFAULT_URL
 
 SQLITE_TIMEOUT = 60  # seconds to wait for another process's write; ?timeout= in the URL says otherwise
 CONNECT_TIMEOUT = 10  # seconds to wait for a server that does not answer

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from nebula_tune.dashboard.gallery import Gallery
 from nebula_tune.errors import ScoringError, StopRequested, StudyError
 from nebula_tune.execution.executor import Executor, Failure
 from nebula_tune.scoring import Request
@@ -57,8 +56,9 @@ class Observer(Protocol):
 class Coordinator:
     """Runs one study on one executor.
 
-    ``deadline`` is a time.monotonic() after which it stops, resumable; ``leash_cost`` what a nat of divergence from the
-    start nebula costs; ``choose`` picks the result among all phases' snapshots, where a study has a chooser.
+    ``deadline`` is a time.monotonic() after which it stops, resumable; ``written`` is told of every scored trial in the
+    ledger, with its row; ``leash_cost`` is what a nat of divergence from the start nebula costs; ``choose`` picks the
+    result among all phases' snapshots, where a study has a chooser.
     """
 
     plan: Plan
@@ -68,7 +68,7 @@ class Coordinator:
     lease: Lease
     observer: Observer
     deadline: float | None = None
-    gallery: Gallery | None = None
+    written: Callable[[int, Key, str, Point, Score], None] | None = None
     leash_cost: float = 0.0
     choose: Callable[[Sequence[Snapshot]], Point] | None = None
     failed: int = 0
@@ -191,8 +191,8 @@ class Coordinator:
             key, sampler, point, _, outcome = self._pending[0]
             row = self._writer.write(*self._pending[0])
             self._pending.pop(0)
-            if self.gallery is not None and isinstance(outcome, Score):
-                self.gallery.written(row, key, sampler, point, outcome)
+            if self.written is not None and isinstance(outcome, Score):
+                self.written(row, key, sampler, point, outcome)
         if self._session:
             elapsed = time.monotonic() - self._began
             self.ledger.update(self.name, rate=self._session / elapsed, workers=self.executor.workers)

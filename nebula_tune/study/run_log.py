@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-import sqlalchemy as sa
-
 from nebula_tune.errors import StorageError
 
 ROOT = "nebula_tune"
@@ -70,11 +68,3 @@ def journal(path: Path, study: str, note: Callable[[str], None]) -> Iterator[Non
             root.removeHandler(handler)
         root.setLevel(before)
         file.close()
-
-
-def default_log(url: str) -> Path:
-    """Beside the database where that is a file, else in studies/."""
-    parsed = sa.engine.make_url(url)
-    if parsed.get_backend_name() == "sqlite" and parsed.database:
-        return Path(parsed.database.removeprefix("file:")).with_suffix(".log")
-    return Path("studies/nebula-tune.log")

@@ -10,7 +10,7 @@ from nebula_tune.corpus.groups import GroupBy
 from nebula_tune.corpus.source import Source
 from nebula_tune.embedding.embed import SYNTHETIC_SOUNDS
 from nebula_tune.errors import SettingsError
-from nebula_tune.study import DEFAULT_URL
+from nebula_tune.storage.paths import DEFAULT_URL
 
 RESERVED = ("default", "drum", "white-noise")
 

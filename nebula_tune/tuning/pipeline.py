@@ -14,7 +14,7 @@ import numpy as np
 from nebula_tune import __version__
 from nebula_tune.corpus.groups import GroupBy
 from nebula_tune.corpus.source import Source
-from nebula_tune.dashboard.gallery import Gallery, default_artifacts
+from nebula_tune.dashboard.gallery import Gallery
 from nebula_tune.distance import Distance
 from nebula_tune.embedding import make_embedding
 from nebula_tune.embedding.base import own_device
@@ -36,12 +36,13 @@ from nebula_tune.scoring import Request, ScorerSpec
 from nebula_tune.storage.database import shown
 from nebula_tune.storage.lease import Lease
 from nebula_tune.storage.ledger import Ledger
+from nebula_tune.storage.paths import default_artifacts, default_log
 from nebula_tune.storage.schema import public_target
 from nebula_tune.study.choosing import Chooser
 from nebula_tune.study.coordinator import Coordinator
 from nebula_tune.study.editions import Edition, nearest_edition, other_editions, with_gains
 from nebula_tune.study.plan import Plan, brought_up_to_date, choose_study, differences, override
-from nebula_tune.study.run_log import default_log, journal
+from nebula_tune.study.run_log import journal
 from nebula_tune.study.settings import StudySettings
 from nebula_tune.study.status import trial_counts
 from nebula_tune.study.target import SplitTarget, embed_corpus
@@ -227,7 +228,16 @@ class Run:
                 leash_cost = self.plan.settings.prior_weight * yardstick.mean_distance
                 chooser = self._chooser()
                 coordinator = Coordinator(
-                    self.plan, ledger, self.name, executor, lease, self.reporter, deadline, gallery, leash_cost, chooser
+                    self.plan,
+                    ledger,
+                    self.name,
+                    executor,
+                    lease,
+                    self.reporter,
+                    deadline,
+                    gallery.written,
+                    leash_cost,
+                    chooser,
                 )
                 point = coordinator.run()
                 fitted = None

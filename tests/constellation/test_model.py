@@ -13,7 +13,7 @@ import torch
 from scipy import stats
 from typer.testing import CliRunner
 
-from nebula_tune.cli import app
+from nebula_tune.cli.app import app
 from nebula_tune.constellation import Constellation, load_sounds
 from nebula_tune.corpus.dataset import SynthDataset
 from nebula_tune.errors import NebulaError

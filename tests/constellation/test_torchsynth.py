@@ -10,7 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from nebula_tune.cli import app
+from nebula_tune.cli.app import app
 from nebula_tune.synth import Voice
 from tests.constellation.made import constellation
 from tests.synth import torchsynth_peer

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from nebula_tune.cli import app
+from nebula_tune.cli.app import app
 from nebula_tune.errors import UserInputError
 from nebula_tune.listening.design import Design
 from tests.listening.made import ballot, key_of, prefers_a, write_key

@@ -1,21 +1,15 @@
-"""Commands about judging sounds: compare, rank, dataset, reach, embeddings. As in cli.py: parse, call, print."""
+"""Commands about judging sounds: parse, one call, print."""
 
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-Json = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout, nothing else there.")]
-Csv = Annotated[Path | None, typer.Option("--csv", help="Write the table to this file.")]
-Weights = Annotated[str | None, typer.Option(help="Weights file for the one embedding named.")]
-Distance = Annotated[str, typer.Option(help="Of two sounds' vectors: l1 (the paper's) or euclidean.")]
-Seed = Annotated[int, typer.Option(help="Everything random derives from it.")]
-FIRST_FEW = 5
+from nebula_tune.cli.types import Csv, Distance, Json, Seed, Weights
 
 
 def compare(
@@ -63,7 +57,7 @@ def compare(
     Eq. 2 of 1000 sounds against 1000, mean and standard deviation over 1000 trials, as in the paper; beside it the
     unbiased estimate, its 95 % interval, and the p-value of both being one.
     """
-    from nebula_tune.console import counting
+    from nebula_tune.cli.console import counting, note, print_skipped
     from nebula_tune.evaluate import compare as comparing
     from nebula_tune.evaluate.ears import Ears
     from nebula_tune.evaluate.plots import check_picture, save_heat_map
@@ -74,9 +68,9 @@ def compare(
     ears = Ears(tuple(embedding or ["logmel"]), weights, prepare, distance)
     how = comparing.Protocol(sounds, n, trials, group_by, synth, seed, told_apart)
     with counting("comparing") as progress:
-        reports = comparing.compare(corpora, ears, how, _note, progress)
+        reports = comparing.compare(corpora, ears, how, note, progress)
     for corpus in reports[0]["corpora"]:
-        _skipped(corpus["name"], corpus["skipped"], verbose)
+        print_skipped(corpus["name"], corpus["skipped"], verbose)
     if csv is not None:
         save_comparisons(reports, csv)
     if indiv is not None:
@@ -116,7 +110,7 @@ def rank(
 
     Each embedding as it is and scaled to length 1 (normed), all with the same random choices.
     """
-    from nebula_tune.console import counting
+    from nebula_tune.cli.console import counting, note, print_skipped
     from nebula_tune.evaluate.ears import Ears
     from nebula_tune.evaluate.plots import check_picture, save_ranking_picture
     from nebula_tune.evaluate.tables import print_ranking, save_ranking
@@ -127,8 +121,8 @@ def rank(
     ears = Ears(tuple(embedding or ["logmel", "mss"]), weights, prepare, distance)
     experiments = ranking.Experiments(presets, trials, apart, seed)
     with counting("ranking") as progress:
-        report = ranking.rank(dataset, ears, experiments, _note, progress)
-    _skipped(str(dataset), report["skipped"], verbose)
+        report = ranking.rank(dataset, ears, experiments, note, progress)
+    print_skipped(str(dataset), report["skipped"], verbose)
     if csv is not None:
         save_ranking(report, csv)
     if out is not None:
@@ -137,44 +131,6 @@ def rank(
         print(json.dumps(report, indent=1))
     else:
         print_ranking(report)
-
-
-def dataset(
-    kind: Annotated[str, typer.Argument(help="What is swept: pitch, velocity, or timbre.")],
-    out: Annotated[Path, typer.Option(help="Folder to write to.")],
-    instrument: Annotated[
-        str | None,
-        typer.Option(help="voice, dx7 (needs dexed-py), or amsynth. [default: voice; dx7 for velocity]"),
-    ] = None,
-    presets: Annotated[int, typer.Option(help="How many presets.")] = 200,
-    step: Annotated[
-        int | None, typer.Option(help="Between ranks. [default: 3 for pitch, 2 for velocity, 4 for timbre]")
-    ] = None,
-    banks: Annotated[
-        Path | None, typer.Option(help="Folder of banks: .syx for dx7. [default: where Debian's packages put them]")
-    ] = None,
-    parameter: Annotated[
-        str | None, typer.Option(help="The Voice's knob that timbre sweeps. [default: vco_2.shape]")
-    ] = None,
-    seed: Seed = 0,
-) -> None:
-    """Make a ranked data set for `rank`: presets of a synthesizer, one thing swept, the rest as it was.
-
-    An interrupted call is finished by the same call.
-    """
-    from nebula_tune.console import counting
-    from nebula_tune.errors import SettingsError
-    from nebula_tune.ranking.instruments import RANKS, USUAL, make_instrument
-    from nebula_tune.ranking.sweeps import Sweep, write_dataset
-
-    if kind not in RANKS:
-        raise SettingsError(f"no data set {kind!r}; there are {', '.join(RANKS)}")
-    player = make_instrument(instrument or USUAL[kind], banks, parameter)
-    sweep = Sweep(kind, player.name, dict(player.settings), player.ranks(kind, step), presets, seed)
-    with counting("rendering") as progress:
-        made = write_dataset(player, sweep, out, progress)
-    _skipped(str(out), [{"name": one["preset"], "reason": one["reason"]} for one in made["left_out"]], False)
-    print(f"{out}: {len(made['sounds'])} presets, {sum(map(len, made['sounds'].values()))} sounds")
 
 
 def reach(
@@ -197,7 +153,7 @@ def reach(
     For each target sound: how far the nearest of a large pool of the nebula's sounds is, against the nearest other
     target sound.
     """
-    from nebula_tune.console import counting, print_reach
+    from nebula_tune.cli.console import counting, print_reach
     from nebula_tune.evaluate.reach import diagnose
     from nebula_tune.files import write_atomically
 
@@ -218,7 +174,7 @@ def embeddings(
     as_json: Json = False,
 ) -> None:
     """Embeddings there are: size, rate, licence, whether they are ready; or fetch the weights of one."""
-    from nebula_tune.console import print_embeddings
+    from nebula_tune.cli.console import print_embeddings
     from nebula_tune.embedding import catalogue, make_embedding
 
     if fetch is not None:
@@ -235,17 +191,34 @@ def embeddings(
         print_embeddings(found)
 
 
-def _note(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+def listen(
+    what: Annotated[
+        list[str], typer.Argument(metavar="A B", help="Two folders, nebulae, or white-noise; with --analyse: ballots.")
+    ],
+    out: Annotated[Path, typer.Option(help="The page; its key is written beside it.")] = Path("listen.html"),
+    target_kind: Annotated[
+        str | None, typer.Option(help="What the target's sounds are, in your words, like 'drum hits'.")
+    ] = None,
+    pairs: Annotated[int, typer.Option(help="Pairs of a sound of each.")] = 64,
+    seed: Annotated[
+        int | None, typer.Option(help="Sounds, order and sides follow from it. [default: one nobody knows]")
+    ] = None,
+    analyse: Annotated[bool, typer.Option("--analyse", help="Unblind and analyse ballots.")] = False,
+    key: Annotated[
+        list[Path] | None, typer.Option(help="With --analyse: the key of a test. Repeatable, for several tests.")
+    ] = None,
+    synth: Annotated[str, typer.Option(help="The synth's architecture.")] = "voice",
+    as_json: Json = False,
+) -> None:
+    """Make a blinded listening test of A against B, one page; or, with --analyse, tell what its ballots say.
 
+    The page plays pairs of sounds, order and sides drawn by lot, and gives a ballot to download. Its key is a file of
+    its own: do not open it before the last ballot is in.
+    """
+    from nebula_tune.cli.console import print_analysis, print_test
+    from nebula_tune.listening.command import analyse_ballots, make_test
 
-def _skipped(where: str, skipped: list[dict[str, Any]], verbose: bool) -> None:
-    """What was left out, by name: the first few, or all."""
-    if not skipped:
-        return
-    _note(f"{where}: {len(skipped)} left out:")
-    shown = skipped if verbose else skipped[:FIRST_FEW]
-    for one in shown:
-        _note(f"  {one['name']}: {one['reason']}")
-    if len(shown) < len(skipped):
-        _note(f"  … and {len(skipped) - len(shown)} more (-v lists all)")
+    if analyse:
+        print_analysis(analyse_ballots(what, key or []), as_json)
+    else:
+        print_test(make_test(what, synth, out, target_kind, pairs, seed, key), as_json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,6 +39,26 @@ def _progress(console: Console, *extra: str) -> Progress:
         transient=True,
         disable=not console.is_terminal,
     )
+
+
+def note(text: str) -> None:
+    """A line for the user, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def print_skipped(where: str, skipped: Sequence[Mapping[str, str]], verbose: bool) -> None:
+    """What of a corpus is not used, with ``name`` and ``reason``: the first few, or all; nothing where all is used."""
+    if skipped:
+        note(f"{where}: {len(skipped)} left out:")
+        for line in _listed(skipped, verbose):
+            note(line)
+
+
+def _listed(skipped: Sequence[Mapping[str, str]], verbose: bool) -> Iterator[str]:
+    shown = skipped if verbose else skipped[:FIRST_FEW]
+    yield from (f"  {one['name']}: {one['reason']}" for one in shown)
+    if len(shown) < len(skipped):
+        yield f"  … and {len(skipped) - len(shown)} more (-v lists all)"
 
 
 @contextmanager
@@ -93,11 +114,8 @@ class RunConsole:
     def skipped(self, files: Sequence[Mapping[str, str]]) -> None:
         """Files of the target that are not used: the first few, or all of them."""
         self.note(f"{len(files)} files of the target were skipped:")
-        shown = files if self._verbose else files[:FIRST_FEW]
-        for one in shown:
-            self.note(f"  {one['name']}: {one['reason']}")
-        if len(shown) < len(files):
-            self.note(f"  … and {len(files) - len(shown)} more (-v lists all)")
+        for line in _listed(files, self._verbose):
+            self.note(line)
 
     def phase(self, name: str, done: int, total: int) -> None:
         """A phase begins."""

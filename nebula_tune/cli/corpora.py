@@ -1,0 +1,102 @@
+"""Commands that write sounds, and the cache of embedded ones: parse, one call, print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nebula_tune.cli.types import Seed
+from nebula_tune.errors import NebulaError
+
+
+def render(
+    nebula: Annotated[str, typer.Argument(help="A nebula's or constellation's file, or a name (default, drum).")],
+    count: Annotated[int, typer.Option(help="How many sounds.")],
+    out: Annotated[Path, typer.Option(help="Folder to write to.")],
+    first: Annotated[int, typer.Option(help="Index of the first sound; with the default nebula, in synth1B1.")] = 0,
+    kind: Annotated[str, typer.Option("--format", help="wav or flac.")] = "wav",
+    parameters_only: Annotated[
+        bool, typer.Option("--parameters-only", help="No audio: parameters.parquet, parameters.npz and nebula.json.")
+    ] = False,
+    sample_rate: Annotated[int, typer.Option(help="Hz.")] = 44100,
+    seconds: Annotated[float, typer.Option(help="Length of each sound.")] = 4.0,
+    only: Annotated[
+        str | None, typer.Option("--class", help="Draw from this class of a constellation's atoms only.")
+    ] = None,
+    synth: Annotated[str, typer.Option(help="The synth's architecture.")] = "voice",
+) -> None:
+    """Write sounds of a nebula or constellation as audio files, with their parameters in parameters.parquet.
+
+    The same indices give the same sounds. Files that are there already are kept, so an interrupted call is finished by
+    the same call.
+    """
+    from nebula_tune.cli.console import counting
+    from nebula_tune.constellation import Constellation
+    from nebula_tune.corpus.writer import BATCH, write_parameters, write_sounds
+    from nebula_tune.synth import architecture
+
+    kind_of_synth = architecture(synth)
+    source = kind_of_synth.resolve_sounds(nebula)
+    if only is not None:
+        if not isinstance(source, Constellation):
+            raise NebulaError(f"--class {only}: only a constellation has classes, and {nebula} is a nebula")
+        source = source.of_class(only)
+    player = kind_of_synth(source, BATCH, sample_rate, seconds)
+    if parameters_only:
+        write_parameters(player, first, count, out, archive=True)
+        return
+    with counting("rendering") as progress:
+        write_sounds(player, first, count, out, kind, progress)
+
+
+def dataset(
+    kind: Annotated[str, typer.Argument(help="What is swept: pitch, velocity, or timbre.")],
+    out: Annotated[Path, typer.Option(help="Folder to write to.")],
+    instrument: Annotated[
+        str | None,
+        typer.Option(help="voice, dx7 (needs dexed-py), or amsynth. [default: voice; dx7 for velocity]"),
+    ] = None,
+    presets: Annotated[int, typer.Option(help="How many presets.")] = 200,
+    step: Annotated[
+        int | None, typer.Option(help="Between ranks. [default: 3 for pitch, 2 for velocity, 4 for timbre]")
+    ] = None,
+    banks: Annotated[
+        Path | None, typer.Option(help="Folder of banks: .syx for dx7. [default: where Debian's packages put them]")
+    ] = None,
+    parameter: Annotated[
+        str | None, typer.Option(help="The Voice's knob that timbre sweeps. [default: vco_2.shape]")
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """Make a ranked data set for `rank`: presets of a synthesizer, one thing swept, the rest as it was.
+
+    An interrupted call is finished by the same call.
+    """
+    from nebula_tune.cli.console import counting, print_skipped
+    from nebula_tune.errors import SettingsError
+    from nebula_tune.ranking.instruments import RANKS, USUAL, make_instrument
+    from nebula_tune.ranking.sweeps import Sweep, write_dataset
+
+    if kind not in RANKS:
+        raise SettingsError(f"no data set {kind!r}; there are {', '.join(RANKS)}")
+    player = make_instrument(instrument or USUAL[kind], banks, parameter)
+    sweep = Sweep(kind, player.name, dict(player.settings), player.ranks(kind, step), presets, seed)
+    with counting("rendering") as progress:
+        made = write_dataset(player, sweep, out, progress)
+    print_skipped(str(out), [{"name": one["preset"], "reason": one["reason"]} for one in made["left_out"]], False)
+    print(f"{out}: {len(made['sounds'])} presets, {sum(map(len, made['sounds'].values()))} sounds")
+
+
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Remove embedded sounds.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Size of the cache of embedded sounds and fetched weights; with --clear, remove the sounds."""
+    from nebula_tune.corpus.cache import cache_folder, cache_size, clear_cache
+
+    files, size = cache_size()
+    print(f"{cache_folder()}: {files} files, {size / 1e6:.1f} MB")
+    if clear and (yes or typer.confirm("Remove all embedded sounds?", err=True)):
+        clear_cache()

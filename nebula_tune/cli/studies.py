@@ -1,0 +1,113 @@
+"""Commands about studies that are there: parse, one call, print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nebula_tune.cli.types import Artifacts, Json, Storage
+from nebula_tune.storage.paths import DEFAULT_URL
+
+if TYPE_CHECKING:
+    from nebula_tune.storage.ledger import Ledger
+
+
+def status(
+    name: Annotated[str | None, typer.Argument(help="A study. [default: all of them]")] = None,
+    storage: Storage = DEFAULT_URL,
+    as_json: Json = False,
+) -> None:
+    """Studies in the database; or one of them: phase, trials, best, rate, time left."""
+    from nebula_tune.cli.console import print_studies, print_study
+    from nebula_tune.study.status import study_status
+
+    ledger = opened(storage)
+    found = [study_status(ledger, one) for one in ([name] if name else ledger.names())]
+    if as_json:
+        print(json.dumps(found[0] if name else found, indent=1))
+    elif name:
+        print_study(found[0])
+    else:
+        print_studies(found)
+
+
+def export(
+    name: Annotated[str, typer.Argument(help="A study.")],
+    trial: Annotated[int | None, typer.Option(help="Number of a trial. [default: the study's result]")] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write. [default: stdout]")] = None,
+    storage: Storage = DEFAULT_URL,
+) -> None:
+    """Write the nebula of a study, or of one of its trials, as JSON that torchsynth loads."""
+    from nebula_tune.study.status import exported_nebula
+
+    nebula = exported_nebula(opened(storage), name, trial)
+    if out is None:
+        sys.stdout.write(nebula.to_json())
+    else:
+        nebula.save(out)
+
+
+def report(
+    name: Annotated[str, typer.Argument(help="A study, finished or not.")],
+    out: Annotated[Path | None, typer.Option(help="The page. [default: NAME.report.html beside the nebula]")] = None,
+    storage: Storage = DEFAULT_URL,
+) -> None:
+    """Write a page of a study, one file: score card, search, parameters, a map of sounds that plays, provenance."""
+    from nebula_tune.report.page import write_report
+
+    print(f"report: {write_report(opened(storage), name, out)}")
+
+
+def dashboard(
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8080,
+    host: Annotated[str, typer.Option(help="Address to listen on. It has no login: think before you open it.")] = (
+        "127.0.0.1"
+    ),
+    storage: Storage = DEFAULT_URL,
+    artifacts: Artifacts = None,
+) -> None:
+    """Show the studies of a database, with their sounds, in a browser: Optuna's dashboard."""
+    from nebula_tune.dashboard.server import serve
+
+    serve(opened(storage), host, port, artifacts, lambda text: print(text, file=sys.stderr, flush=True))
+
+
+def copy(
+    name: Annotated[str, typer.Argument(help="A study.")],
+    to: Annotated[str, typer.Option(help="The other database: any SQLite or PostgreSQL URL.")],
+    storage: Storage = DEFAULT_URL,
+) -> None:
+    """Copy a study with all its trials to another database, from SQLite to PostgreSQL or back, to go on there."""
+    from nebula_tune.storage.ledger import Ledger
+    from nebula_tune.storage.transfer import copy_study
+
+    count = copy_study(opened(storage), Ledger(to), name)
+    print(f"{name}: {count} trials copied")
+
+
+def delete(
+    name: Annotated[str, typer.Argument(help="A study.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    storage: Storage = DEFAULT_URL,
+    artifacts: Artifacts = None,
+) -> None:
+    """Remove a study, its trials and its sounds for the dashboard. Exported nebulae stay."""
+    from nebula_tune.dashboard.gallery import remove_artifacts
+    from nebula_tune.storage.paths import default_artifacts
+
+    ledger = opened(storage)
+    ledger.record(name)
+    if yes or typer.confirm(f"Remove study {name} and all its trials?", err=True):
+        remove_artifacts(ledger, name, Path(artifacts) if artifacts else default_artifacts(ledger.url))
+        ledger.delete(name)
+
+
+def opened(storage: str) -> Ledger:
+    """The ledger of a database that is there. Raises StudyError."""
+    from nebula_tune.storage.ledger import Ledger
+
+    return Ledger(storage, create=False)
