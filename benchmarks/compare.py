@@ -21,7 +21,7 @@ from nebula_tune.corpus.prepare import prepare
 from nebula_tune.distance import l1_mmd, make_distance
 from nebula_tune.embedding import make_embedding
 from nebula_tune.embedding.embed import Embedded
-from nebula_tune.evaluate.compare import Corpus, Protocol, measure
+from nebula_tune.evaluate.compare import ComparedCorpus, Protocol, measure
 from nebula_tune.synth import Voice
 
 
@@ -35,10 +35,12 @@ def seconds(work: Callable[[], object], repeats: int = 3) -> float:
     return float(np.median(found))
 
 
-def corpus(number: int, sounds: int, dimensions: int) -> Corpus:
+def corpus(number: int, sounds: int, dimensions: int) -> ComparedCorpus:
     vectors = np.random.default_rng(number).normal(number / 10, 1, size=(sounds, dimensions)).astype(np.float32)
     names = tuple(f"{number}-{k}" for k in range(sounds))
-    return Corpus(str(number), Embedded(vectors, names, names, ("",) * sounds, ()), GroupBy.FILE, np.arange(sounds))
+    return ComparedCorpus(
+        str(number), Embedded(vectors, names, names, ("",) * sounds, ()), GroupBy.FILE, np.arange(sounds)
+    )
 
 
 def main() -> None:

@@ -26,8 +26,8 @@ from nebula_tune.corpus.source import Source
 from nebula_tune.distance import L1, mmd
 from nebula_tune.embedding import make_embedding
 from nebula_tune.execution.inline import InlineExecutor
-from nebula_tune.fitting.fit import Fitter, Sounds
-from nebula_tune.fitting.sound_pool import Progress, Renderer
+from nebula_tune.fitting.fit import Fitter, TargetSounds
+from nebula_tune.fitting.sound_pool import PoolRenderer, SoundCounter
 from nebula_tune.fitting.weights import Aim, fit_weights
 from nebula_tune.nebula import Nebula
 from nebula_tune.scoring import Request, ScorerSpec
@@ -54,8 +54,8 @@ class Bench:
         self.executor = InlineExecutor(ScorerSpec(self.plan.synth_name, heard, settings.prepare, None, DEVICE))
         self.point = self.plan.point(Nebula.load(path))
         self.seconds = 0.0
-        self.renderer = Renderer(
-            self.executor, self.plan, embeddings, self.point, DEVICE, Progress(0, lambda *_: None), lambda: None
+        self.renderer = PoolRenderer(
+            self.executor, self.plan, embeddings, self.point, DEVICE, SoundCounter(0, lambda *_: None), lambda: None
         )
 
     def fitter(self, pool: int, rounds: int) -> Fitter:
@@ -76,7 +76,7 @@ def quality(bench: Bench, pools: list[int], rounds: int, shrinkage: float) -> No
         vectors = bench.executor.vectors(replace(request, raw=raw))
         return mmd(vectors, held_out, groups_y=groups_out).mmd_unbiased - floor
 
-    heard = Sounds(held_in)
+    heard = TargetSounds(held_in)
     floor = mmd(held_in, held_out, groups_x=groups_in, groups_y=groups_out).mmd_unbiased
     tuned = excess(None)
     spreads = ConstellationSettings().spreads
@@ -91,7 +91,7 @@ def quality(bench: Bench, pools: list[int], rounds: int, shrinkage: float) -> No
             shares = []
             for spread in spreads:
                 made = fitter.constellation(stages[-1], spread)
-                shares.append(excess(Renderer.draws(bench.plan, made, request)) / tuned)
+                shares.append(excess(PoolRenderer.draws(bench.plan, made, request)) / tuned)
             row = [str(pool), str(number), f"{stages[-1].weights.effective:.0f}", *(f"{s:.3f}" for s in shares)]
             print(f"| {' | '.join(row)} | {bench.seconds:.1f} |", flush=True)
 

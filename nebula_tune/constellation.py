@@ -21,13 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nebula_tune.arrays import Floats
 from nebula_tune.errors import NebulaError
 from nebula_tune.files import write_atomically
 from nebula_tune.nebula import Nebula, find_nebula, read_json, shipped_names
 
-Floats = NDArray[np.float64]
 FORMAT, VERSION = "nebula-tune constellation", 1
 DECIMALS = 6  # of coordinates in a file; a constellation is rounded when it is made, so that file and memory are one
 ARRAYS = ("atoms", "weights", "center", "scale")

@@ -7,15 +7,12 @@ with a gradient for nothing: to that derivative a sound contributes its penalty 
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from nebula_tune.arrays import Floats
 from nebula_tune.corpus.prepare import is_silent, peak_of
 from nebula_tune.synth import Synth
-
-Floats = NDArray[np.float64]
 
 LOWEST, HIGHEST = 24, 108  # MIDI: C1, near the bottom of a piano, and C8, its top
 WIDE_SWEEP = 24  # semitones

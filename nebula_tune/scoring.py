@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nebula_tune.arrays import Floats
 from nebula_tune.corpus.prepare import Prepare, as_read, prepare
 from nebula_tune.distance import L1, Distance, Joint, make_distance
 from nebula_tune.distance.joint import terms
@@ -29,7 +30,7 @@ from nebula_tune.nebula import Nebula
 from nebula_tune.penalties import SHARES, penalties
 from nebula_tune.synth import Synth, architecture
 from nebula_tune.synth.parameters import SMALLEST_RADIUS
-from nebula_tune.trial import INFORMATION_FLOOR, NO_CURVATURE, Floats, Point, Score
+from nebula_tune.trial import INFORMATION_FLOOR, NO_CURVATURE, Point, Score
 
 ROWS = 6  # of a curvature's factor
 CURVATURE_SOUNDS = 1024  # of a trial, at most, that its curvature is taken from

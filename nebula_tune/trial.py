@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from nebula_tune.arrays import Floats
 
 INFORMATION_FLOOR = 1e-3  # added to a coordinate's, so that one without any divides by no zero
 NO_CURVATURE: Floats = np.zeros((0, 2, 0))

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from nebula_tune.cli.types import Csv, Distance, Json, Seed, Weights
+from nebula_tune.cli.types import Csv, DistanceOption, Json, Seed, WeightsOption
 
 
 def compare(
@@ -20,7 +20,7 @@ def compare(
     embedding: Annotated[
         list[str] | None, typer.Option(help="Embedding to hear with; repeatable. [default: logmel]")
     ] = None,
-    weights: Weights = None,
+    weights: WeightsOption = None,
     csv: Csv = None,
     indiv: Annotated[
         Path | None, typer.Option(help="Write each file's contribution to each distance to this csv file.")
@@ -37,7 +37,7 @@ def compare(
         int | None, typer.Option(help="Sounds a trial. [default: 1000, or half of the smaller corpus]")
     ] = None,
     trials: Annotated[int, typer.Option(help="Trials a pair, and halvings of each corpus.")] = 1000,
-    distance: Distance = "l1",
+    distance: DistanceOption = "l1",
     prepare: Annotated[
         str, typer.Option(help="onset (trim to the onset, level), or rms-only (level), as in the paper.")
     ] = "onset",
@@ -89,7 +89,7 @@ def rank(
     embedding: Annotated[
         list[str] | None, typer.Option(help="Embedding to judge; repeatable. [default: logmel, mss]")
     ] = None,
-    weights: Weights = None,
+    weights: WeightsOption = None,
     csv: Csv = None,
     out: Annotated[Path | None, typer.Option(help="Picture to write (.png, .svg, .pdf).")] = None,
     presets: Annotated[int, typer.Option(help="Presets a trial of experiment 2.")] = 200,
@@ -98,7 +98,7 @@ def rank(
         int | None,
         typer.Option(help="Ranks between the two sounds of experiment 2. [default: 6 for pitches made here, else any]"),
     ] = None,
-    distance: Distance = "l1",
+    distance: DistanceOption = "l1",
     prepare: Annotated[
         str, typer.Option(help="rms-only (level), as in the paper, or onset (also trim to the onset).")
     ] = "rms-only",

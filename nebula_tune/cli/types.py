@@ -20,6 +20,6 @@ Artifacts = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout, nothing else there.")]
 Csv = Annotated[Path | None, typer.Option("--csv", help="Write the table to this file.")]
-Weights = Annotated[str | None, typer.Option(help="Weights file for the one embedding named.")]
-Distance = Annotated[str, typer.Option(help="Of two sounds' vectors: l1 (the paper's) or euclidean.")]
+WeightsOption = Annotated[str | None, typer.Option(help="Weights file for the one embedding named.")]
+DistanceOption = Annotated[str, typer.Option(help="Of two sounds' vectors: l1 (the paper's) or euclidean.")]
 Seed = Annotated[int, typer.Option(help="Everything random derives from it.")]

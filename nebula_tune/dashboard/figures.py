@@ -24,10 +24,10 @@ LOWEST_HZ, HIGHEST_HZ = 30.0, 16000.0
 FLOOR_DB = 80.0
 POINTS = 400  # of a curve in a figure
 
-Sound = NDArray[np.float32]
+Audio = NDArray[np.float32]
 
 
-def sheet(sounds: Sequence[Sound]) -> Sound:
+def sheet(sounds: Sequence[Audio]) -> Audio:
     """Sounds in a row, each cut or padded to the same length, faded out, and at one peak level."""
     samples, fade = int(SECONDS * SAMPLE_RATE), int(FADE * SAMPLE_RATE)
     rows = np.zeros((len(sounds), samples), dtype=np.float32)
@@ -39,13 +39,13 @@ def sheet(sounds: Sequence[Sound]) -> Sound:
     return rows.reshape(-1)
 
 
-def nebula_sheet(synth: Synth, first_index: int) -> Sound:
+def nebula_sheet(synth: Synth, first_index: int) -> Audio:
     """The contact sheet of a nebula's sounds; ``synth`` renders at SAMPLE_RATE."""
     audio = synth.render(synth.draw(first_index, SHEET_SOUNDS), first_index).cpu().numpy()
     return sheet(list(audio))
 
 
-def source_sheet(source: Source, synth: type[Synth], first_index: int) -> Sound:
+def source_sheet(source: Source, synth: type[Synth], first_index: int) -> Audio:
     """The contact sheet of a target, from all over it."""
     if source.nebula is not None:
         return nebula_sheet(synth(source.nebula, SHEET_SOUNDS, SAMPLE_RATE, SECONDS), first_index)
@@ -53,7 +53,7 @@ def source_sheet(source: Source, synth: type[Synth], first_index: int) -> Sound:
         noise = white_noise(range(first_index, first_index + SHEET_SOUNDS), int(SECONDS * SAMPLE_RATE))
         return sheet(list(noise.numpy()))
     paths = find_audio(source.folder)
-    sounds: list[Sound] = []
+    sounds: list[Audio] = []
     for place in np.linspace(0, len(paths) - 1, min(len(paths), 3 * SHEET_SOUNDS)).round().astype(int):
         try:
             sounds.append(read_audio(paths[place], SAMPLE_RATE))
@@ -63,14 +63,14 @@ def source_sheet(source: Source, synth: type[Synth], first_index: int) -> Sound:
     return sheet(sounds[::step][:SHEET_SOUNDS])
 
 
-def wav(audio: Sound) -> bytes:
+def wav(audio: Audio) -> bytes:
     """16-bit wav at SAMPLE_RATE."""
     buffer = io.BytesIO()
     soundfile.write(buffer, audio, SAMPLE_RATE, format="WAV", subtype="PCM_16")
     return buffer.getvalue()
 
 
-def spectrogram(audio: Sound) -> bytes:
+def spectrogram(audio: Audio) -> bytes:
     """A picture (PNG) of a contact sheet: time across, frequency up (logarithmic), level in dB as brightness."""
     from matplotlib.figure import Figure
     from scipy.signal import stft

@@ -19,7 +19,7 @@ from typing import Any
 from nebula_tune.corpus.source import Source
 from nebula_tune.dashboard import figures
 from nebula_tune.files import write_atomically
-from nebula_tune.storage.ledger import Key, Ledger
+from nebula_tune.storage.ledger import Ledger, TrialKey
 from nebula_tune.study.plan import Plan
 from nebula_tune.synth.indices import Purpose, first_index
 from nebula_tune.trial import Point, Score
@@ -78,7 +78,7 @@ class Gallery:
             self._queue.put(None)
             self._thread.join(LAST_WAIT)
 
-    def written(self, row: int, key: Key, sampler: str, point: Point, score: Score) -> None:
+    def written(self, row: int, key: TrialKey, sampler: str, point: Point, score: Score) -> None:
         """A trial is in the ledger, in this row."""
         if self._thread is None:
             return
@@ -118,7 +118,7 @@ class Gallery:
             self._attach(None, "target.wav", "audio/wav", lambda: figures.wav(audio))
             self._attach(None, "target.png", "image/png", lambda: figures.spectrogram(audio))
 
-    def _show_trial(self, row: int, key: Key, sampler: str, point: Point, score: Score) -> None:
+    def _show_trial(self, row: int, key: TrialKey, sampler: str, point: Point, score: Score) -> None:
         synth = self._plan.synth(self._plan.nebula(point), figures.SHEET_SOUNDS, figures.SAMPLE_RATE, figures.SECONDS)
         audio = figures.nebula_sheet(synth, first_index(Purpose.VALIDATION, self._plan.seed))
         self._attach(row, "sounds.wav", "audio/wav", lambda: figures.wav(audio))

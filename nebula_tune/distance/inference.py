@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nebula_tune.arrays import Floats
 from nebula_tune.distance.energy import L1
 from nebula_tune.distance.measure import Distance
 
 Groups = Sequence[object] | NDArray[np.generic] | None
-Floats = NDArray[np.float64]
 
 PERMUTATIONS = 999
 Z95 = 1.959963984540054

@@ -10,12 +10,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from nebula_tune.arrays import Floats
 from nebula_tune.distance.energy import L1
 from nebula_tune.distance.inference import Groups, Inference, infer
 from nebula_tune.distance.measure import Distance
 from nebula_tune.errors import UserInputError
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from torch.nn import functional
 from nebula_tune.embedding.base import Embedding
 from nebula_tune.embedding.checkpoint import checked, hash_of, load
 from nebula_tune.embedding.convolution import fold, in_equal_batches
-from nebula_tune.embedding.download import Source, keep, verify, weights_folder
+from nebula_tune.embedding.download import WeightsAddress, keep, verify, weights_folder
 from nebula_tune.errors import EmbeddingError
 
 FFT_SIZE, HOP, BANDS = 2048, 1024, 96
@@ -45,7 +45,7 @@ NUMPY_SCALARS: list[Any] = [
     type(np.dtype(np.int64)),
 ]
 MEMBER = "aisfx/models/checkpoint.pth"
-WHEEL = Source(
+WHEEL = WeightsAddress(
     file="aisfx-0.1.2-py2.py3-none-any.whl",
     url="PyPI's aisfx 0.1.2",
     licence="CC BY 4.0 (Alison B. Ma, Alexander Lerch)",

@@ -23,7 +23,7 @@ LARGEST = 512 * 2**20  # bytes; what is being fetched has 25 MB
 
 
 @dataclass(frozen=True)
-class Source:
+class WeightsAddress:
     """Where a weight file comes from and how to know it: a SHA-256, or the id git gives to its content."""
 
     file: str
@@ -39,7 +39,7 @@ def weights_folder() -> Path:
     return cache_folder() / "weights"
 
 
-def fetch_source(source: Source, console: Console | None = None) -> Path:
+def fetch_source(source: WeightsAddress, console: Console | None = None) -> Path:
     """Download a file into the weights folder, with progress, and say its licence. Returns its path.
 
     A file that is there already is left alone. An interrupted download leaves nothing behind and is started again.
@@ -110,7 +110,7 @@ def git_blob_id(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
-def verify(source: Source, content: bytes) -> None:
+def verify(source: WeightsAddress, content: bytes) -> None:
     """Check content against what is known of the file. Raises EmbeddingError; nothing has been kept by then."""
     known = []
     if source.sha256 is not None:

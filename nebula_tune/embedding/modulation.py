@@ -21,6 +21,7 @@ from scipy.linalg import block_diag
 from torch import Tensor
 from torch.nn import functional
 
+from nebula_tune.arrays import Floats
 from nebula_tune.embedding.base import Embedding
 from nebula_tune.embedding.convolution import in_equal_batches
 
@@ -41,9 +42,6 @@ KNEE = 0.02  # moduli well under it count in proportion, those above by their lo
 # the still filter and each scale. Between them they are interpolated (tests/embedding/test_modulation.py: how near).
 POINTS = (32, 64, 96, 128, 192, 240)
 STEPS = (4, 4, 2, 2, 1)
-
-
-Floats = NDArray[np.float64]
 
 
 class Modulation(Embedding):

@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+
+from nebula_tune.arrays import Floats, Vectors
 
 FOLDS = 5
 PENALTIES = np.logspace(-4, 2, 13)  # shares of the mean squared length of a centred sound
 SMALLEST = 1e-6  # deviation of a dimension, as a share of the largest, below which it is left out
-
-Vectors = NDArray[np.float32]
-Floats = NDArray[np.float64]
 
 
 def told_apart(x: Vectors, y: Vectors, groups_y: Sequence[str], groups_x: Sequence[str] | None = None) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nebula_tune.arrays import Matrix
 from nebula_tune.corpus.groups import GroupBy
 from nebula_tune.corpus.source import Source
 from nebula_tune.distance import Distance, make_distance
@@ -19,9 +20,9 @@ from nebula_tune.embedding import Embedding
 from nebula_tune.embedding.embed import Embedded, embed_source
 from nebula_tune.errors import SettingsError
 from nebula_tune.evaluate import telling
+from nebula_tune.evaluate import trials as protocol
 from nebula_tune.evaluate.ears import Counting, Ears, Note
-from nebula_tune.evaluate.matrices import Matrix, across, among
-from nebula_tune.ranking import trials as protocol
+from nebula_tune.evaluate.matrices import across, among
 from nebula_tune.synth import Synth, architecture
 from nebula_tune.synth.indices import Purpose, first_index
 
@@ -53,7 +54,7 @@ class Protocol:
 
 
 @dataclass(frozen=True)
-class Corpus:
+class ComparedCorpus:
     """One side of a comparison: its name in the tables, its sounds, and the number of each sound's group."""
 
     name: str
@@ -139,7 +140,7 @@ def _under(
         by, groups = embedded.groups(by)
         if len(set(groups)) < 2:
             raise SettingsError(f"{label} is one folder, so one group; use --group-by file")
-        corpora.append(Corpus(label, embedded, by, np.unique(groups, return_inverse=True)[1]))
+        corpora.append(ComparedCorpus(label, embedded, by, np.unique(groups, return_inverse=True)[1]))
     notes = _notes(corpora, how)
     for text in notes:
         note(f"{name}: {text}")
@@ -157,7 +158,7 @@ def _under(
 
 
 def measure(
-    corpora: Sequence[Corpus], distance: Distance, how: Protocol, counting: Counting
+    corpora: Sequence[ComparedCorpus], distance: Distance, how: Protocol, counting: Counting
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Rows of the table, nearest first, and sounds' contributions, both as :func:`compare` reports them."""
     matrices = _matrices(corpora, distance, counting)
@@ -179,7 +180,7 @@ def _labels(sources: Sequence[Source]) -> list[str]:
     return labels
 
 
-def _notes(corpora: Sequence[Corpus], how: Protocol) -> list[str]:
+def _notes(corpora: Sequence[ComparedCorpus], how: Protocol) -> list[str]:
     notes = []
     for corpus in corpora:
         several = sum(count > 1 for count in Counter(corpus.embedded.folders).values())
@@ -199,7 +200,9 @@ def _notes(corpora: Sequence[Corpus], how: Protocol) -> list[str]:
     return notes
 
 
-def _matrices(corpora: Sequence[Corpus], distance: Distance, counting: Counting) -> dict[tuple[int, int], Matrix]:
+def _matrices(
+    corpora: Sequence[ComparedCorpus], distance: Distance, counting: Counting
+) -> dict[tuple[int, int], Matrix]:
     """Distances of all sounds of corpus i to all of j, i <= j: the one matrix that all else is read from."""
     vectors, matrices = [corpus.embedded.vectors for corpus in corpora], {}
     places = list(combinations_with_replacement(range(len(corpora)), 2))
@@ -210,7 +213,7 @@ def _matrices(corpora: Sequence[Corpus], distance: Distance, counting: Counting)
 
 
 def _row(
-    a: Corpus, b: Corpus, matrices: dict[tuple[int, int], Matrix], place: tuple[int, int], how: Protocol
+    a: ComparedCorpus, b: ComparedCorpus, matrices: dict[tuple[int, int], Matrix], place: tuple[int, int], how: Protocol
 ) -> dict[str, Any]:
     i, j = place
     xx, xy, yy = matrices[i, i], matrices[i, j], matrices[j, j]
@@ -230,7 +233,7 @@ def _row(
     }
 
 
-def _itself(corpus: Corpus, xx: Matrix, how: Protocol) -> dict[str, Any]:
+def _itself(corpus: ComparedCorpus, xx: Matrix, how: Protocol) -> dict[str, Any]:
     n = min(how.n or TRIAL_SOUNDS, len(xx) // 2)
     values = protocol.within(xx, n, how.trials, np.random.default_rng([how.seed, len(xx)]))
     row = _paper(corpus, corpus, values, n) | {"mmd_unbiased": None, "ci95": None, "p_value": None}
@@ -241,7 +244,7 @@ def _itself(corpus: Corpus, xx: Matrix, how: Protocol) -> dict[str, Any]:
     return row | {"mmd_unbiased": float(halves.mean()), "ci95": [max(0.0, float(low)), max(0.0, float(high))]}
 
 
-def _paper(a: Corpus, b: Corpus, values: NDArray[np.float64], n: int) -> dict[str, Any]:
+def _paper(a: ComparedCorpus, b: ComparedCorpus, values: NDArray[np.float64], n: int) -> dict[str, Any]:
     """What the paper's trials say."""
     return {"a": a.name, "b": b.name, "mmd_mean": float(values.mean()), "mmd_std": float(values.std(ddof=1)), "n": n}
 
@@ -261,7 +264,7 @@ def _sums(matrix: Matrix, labels: NDArray[np.intp]) -> NDArray[np.float64]:
     return sums
 
 
-def _contributions(corpora: Sequence[Corpus], matrices: dict[tuple[int, int], Matrix]) -> list[dict[str, Any]]:
+def _contributions(corpora: Sequence[ComparedCorpus], matrices: dict[tuple[int, int], Matrix]) -> list[dict[str, Any]]:
     """Each sound's part in each distance of its corpus to another, farthest first.
 
     ``contribution`` of y_j: 2 mean d(x, y_j) - mean d(y', y_j) - mean d(x, x'), whose mean over a corpus is the
@@ -293,7 +296,7 @@ def _contributions(corpora: Sequence[Corpus], matrices: dict[tuple[int, int], Ma
     return files
 
 
-def _to_other_groups(corpus: Corpus, matrix: Matrix) -> tuple[NDArray[np.float64], int]:
+def _to_other_groups(corpus: ComparedCorpus, matrix: Matrix) -> tuple[NDArray[np.float64], int]:
     """Each sound's sum of distances to sounds of other groups, and how many such ordered pairs there are."""
     sizes = np.bincount(corpus.groups)
     sums = matrix.sum(axis=1, dtype=np.float64)

@@ -17,7 +17,7 @@ import numpy as np
 from nebula_tune.corpus.source import Source
 from nebula_tune.embedding import make_embedding
 from nebula_tune.embedding.embed import one_thread
-from nebula_tune.evaluate.telling import EYES, Sounds, told
+from nebula_tune.evaluate.telling import EYES, JudgedSounds, told
 from nebula_tune.scoring import Request
 from nebula_tune.study.fresh import fresh_sounds
 from nebula_tune.study.plan import Plan
@@ -28,12 +28,12 @@ REAL_ENOUGH = 100  # held-out sounds that suffice as the real ones; with fewer i
 SOUNDS = 256  # of each side at most
 
 
-def real_of(target: SplitTarget) -> tuple[Sounds, str]:
+def real_of(target: SplitTarget) -> tuple[JudgedSounds, str]:
     """Real sounds to be told from, and what part of the target they are: the held-out one where it is large enough."""
     held = target.held
     if held.sum() >= REAL_ENOUGH:
-        return Sounds(target.embedded.vectors[held], target.groups[held]), "held-out"
-    return Sounds(target.embedded.vectors, target.groups), "whole target"
+        return JudgedSounds(target.embedded.vectors[held], target.groups[held]), "held-out"
+    return JudgedSounds(target.embedded.vectors, target.groups), "whole target"
 
 
 def verdicts(
@@ -49,10 +49,10 @@ def verdicts(
         target = SplitTarget.load(source, plan, [embedding])
         real, part = real_of(target)
         fresh = fresh_sounds(requests, plan, eye, device, SOUNDS)
-        sides = {name: Sounds(vectors, np.arange(len(vectors))) for name, (vectors, _) in fresh.items()}
+        sides = {name: JudgedSounds(vectors, np.arange(len(vectors))) for name, (vectors, _) in fresh.items()}
         if against is not None:
             second = embed_corpus(against, plan, [embedding], Purpose.VALIDATION)
-            sides["against"] = Sounds(second.vectors, np.asarray(second.groups(target.grouped_by)[1]))
+            sides["against"] = JudgedSounds(second.vectors, np.asarray(second.groups(target.grouped_by)[1]))
         found |= {"real": part, "real_sounds": len(real.vectors)}
         figure = partial(told, judge, y=real, most=SOUNDS, device=device)
         with one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:  # sides beside each other, each by one thread

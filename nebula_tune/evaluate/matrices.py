@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from nebula_tune.arrays import Matrix
 from nebula_tune.distance import Distance
-
-Matrix = NDArray[np.float32]
 
 ROWS = 256  # worked out at a time
 

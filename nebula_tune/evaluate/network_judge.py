@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nebula_tune.arrays import Floats
 from nebula_tune.embedding.embed import one_thread
 from nebula_tune.errors import UserInputError
 from nebula_tune.evaluate.picture import BANDS, RANGE_DB
@@ -38,12 +39,11 @@ SOUNDS = 500  # of each side at most
 PASSING = 0.9  # share of unseen real sounds that `share_taken_for` passes
 
 Pictures = NDArray[np.float32]
-Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class Side:
+class ScoredSide:
     """One side's sounds as judges saw them, each (sounds,): which they are, the fold that left each out, its logit.
 
     ``kept`` are places in what was given, ascending: all, or as many as were chosen.
@@ -62,8 +62,8 @@ class OutOfFold:
     against one y can be paired, sound by sound, by their ``wins``.
     """
 
-    x: Side
-    y: Side
+    x: ScoredSide
+    y: ScoredSide
 
     @property
     def wins(self) -> Floats:
@@ -128,7 +128,7 @@ def out_of_fold(
         judge = Judge(picked_x[folds_x != fold], picked_y[folds_y != fold], (seed, fold), device)
         scores_x[folds_x == fold] = judge.scores(picked_x[folds_x == fold])
         scores_y[folds_y == fold] = judge.scores(picked_y[folds_y == fold])
-    return OutOfFold(Side(kept_x, folds_x, scores_x), Side(kept_y, folds_y, scores_y))
+    return OutOfFold(ScoredSide(kept_x, folds_x, scores_x), ScoredSide(kept_y, folds_y, scores_y))
 
 
 def share_taken_for(
@@ -179,7 +179,7 @@ class Judge:
         return found
 
 
-class Network(nn.Module):
+class JudgeNetwork(nn.Module):
     """Four strided convolutions over time and bands, mean and maximum over both, and one output.
 
     Its weights and what it drops come from a generator of its own, on the CPU.
@@ -214,9 +214,9 @@ class Network(nn.Module):
         return logits
 
 
-def _trained(x: Tensor, y: Tensor, generator: torch.Generator, device: torch.device) -> Network:
+def _trained(x: Tensor, y: Tensor, generator: torch.Generator, device: torch.device) -> JudgeNetwork:
     """A network trained on pictures (n, frames, bands) of both sides, half of every batch from each."""
-    network = Network(generator).to(device).train()
+    network = JudgeNetwork(generator).to(device).train()
     steps = max(LEAST_STEPS, EPOCHS * -(-(len(x) + len(y)) // BATCH))
     optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE)
     cycle = torch.optim.lr_scheduler.OneCycleLR(

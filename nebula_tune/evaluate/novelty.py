@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nebula_tune.arrays import Vectors
 from nebula_tune.distance import Distance
 
-Vectors = NDArray[np.float32]
 COPY_PERCENT = 5  # of held-out sounds are nearer to a fitted one than what counts as a copy
 
 

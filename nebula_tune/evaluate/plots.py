@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 
 from nebula_tune.errors import SettingsError
-from nebula_tune.evaluate.tables import short_names
+from nebula_tune.evaluate.tables import Report, short_names
 from nebula_tune.files import write_atomically
 
 KINDS = (".png", ".svg", ".pdf")
-
-Report = Mapping[str, Any]
 
 
 def check_picture(path: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nebula_tune.arrays import Vectors
 from nebula_tune.corpus.groups import GroupBy
 from nebula_tune.corpus.prepare import Prepare
 from nebula_tune.corpus.source import Source
@@ -23,8 +24,6 @@ from nebula_tune.embedding.embed import Progress, embed_source
 from nebula_tune.errors import UserInputError
 from nebula_tune.synth import architecture
 from nebula_tune.synth.indices import Purpose, first_index
-
-Vectors = NDArray[np.float32]
 
 MOST = 1000  # target sounds looked at, evenly spaced; all pairs of them are compared
 CLUSTERS = 12  # at most

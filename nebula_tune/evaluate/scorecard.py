@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nebula_tune.arrays import Vectors
 from nebula_tune.distance import Distance, Joint, mmd
 from nebula_tune.distance.inference import Z95
 from nebula_tune.execution.executor import Fresh
@@ -19,7 +20,6 @@ from nebula_tune.trial import Point
 
 SOUNDS = 1024
 
-Vectors = NDArray[np.float32]
 Grouped = tuple[Vectors, Sequence[str] | None]  # vectors (sounds, D), and each sound's group
 
 

@@ -31,22 +31,24 @@ Verdict = dict[str, float]
 
 
 @dataclass(frozen=True)
-class Sounds:
+class JudgedSounds:
     """What a judge takes of a corpus: vectors (sounds, D) and the group of each sound, a name or a number."""
 
     vectors: NDArray[np.float32]
     groups: NDArray[Any]
 
-    def halves(self, seed: int) -> tuple[Sounds, Sounds] | None:
+    def halves(self, seed: int) -> tuple[JudgedSounds, JudgedSounds] | None:
         """Half of the groups each, by chance; None where there are fewer than four."""
         names = np.random.default_rng(seed).permutation(np.unique(self.groups))
         if len(names) < LEAST_GROUPS:
             return None
         first = np.isin(self.groups, names[: len(names) // 2])
-        return Sounds(self.vectors[first], self.groups[first]), Sounds(self.vectors[~first], self.groups[~first])
+        return JudgedSounds(self.vectors[first], self.groups[first]), JudgedSounds(
+            self.vectors[~first], self.groups[~first]
+        )
 
 
-def told(judge: str, x: Sounds, y: Sounds, seed: int = 0, most: int = SOUNDS, device: str = "cpu") -> float:
+def told(judge: str, x: JudgedSounds, y: JudgedSounds, seed: int = 0, most: int = SOUNDS, device: str = "cpu") -> float:
     """One judge's figure in telling sounds x from y; 0.5 = it cannot.
 
     Args:
@@ -97,6 +99,6 @@ def verdicts(
 
 def _sounds(
     source: Source, by: GroupBy, embedding: Embedding, synth: type[Synth], first: int, sounds: int, count: Counting
-) -> Sounds:
+) -> JudgedSounds:
     embedded = embed_source(source, embedding, Prepare.ONSET, synth, first, sounds, count, sounds)
-    return Sounds(embedded.vectors, np.asarray(embedded.groups(by)[1]))
+    return JudgedSounds(embedded.vectors, np.asarray(embedded.groups(by)[1]))

@@ -11,10 +11,8 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
+from nebula_tune.arrays import Floats, Matrix
 from nebula_tune.errors import SettingsError
-
-Matrix = NDArray[np.float32]
-Floats = NDArray[np.float64]
 
 
 def between(xx: Matrix, xy: Matrix, yy: Matrix, n: int, trials: int, rng: np.random.Generator) -> Floats:

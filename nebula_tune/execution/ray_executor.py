@@ -13,7 +13,7 @@ from typing import Any
 
 from nebula_tune.errors import ScoringError
 from nebula_tune.execution.executor import Executor, Task, WorkerLostError
-from nebula_tune.execution.ray_workers import Pool, Worker, last_line
+from nebula_tune.execution.ray_workers import Worker, WorkerPool, last_line
 from nebula_tune.scoring import ScorerSpec
 
 TASK_TIMEOUT = 60.0  # seconds every task is given
@@ -51,7 +51,7 @@ class RayExecutor(Executor):
         self._owner: dict[Any, tuple[Worker, float]] = {}
         self._seconds: deque[float] = deque(maxlen=REMEMBERED)
         try:
-            self._pool = Pool(spec, workers, address is not None, gpu_share, note)
+            self._pool = WorkerPool(spec, workers, address is not None, gpu_share, note)
             super().__init__(1, self._pool.spec.chunk)
             self._pool.start()
         except ray.exceptions.RayError as error:

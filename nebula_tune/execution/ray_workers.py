@@ -41,7 +41,7 @@ class Worker:
         return self.readying is None
 
 
-class Pool:
+class WorkerPool:
     """Keeps as many workers as are wanted, or as the cluster has room for.
 
     ``wanted`` None means one a GPU (or a ``gpu_share`` of it), or one for every few cores where there is none.

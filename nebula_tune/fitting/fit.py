@@ -16,10 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nebula_tune.arrays import Vectors
 from nebula_tune.constellation import Constellation
 from nebula_tune.corpus.groups import folds
 from nebula_tune.distance import Distance
-from nebula_tune.fitting.sound_pool import Pool, Renderer
+from nebula_tune.fitting.sound_pool import PoolRenderer, SoundPool
 from nebula_tune.fitting.weights import (
     Aim,
     Trialled,
@@ -45,19 +46,17 @@ KEPT = 1024  # heaviest atoms that go along into it
 
 LEAST_FRESH = 64  # sounds of a sample, however many parts are validated on
 
-Vectors = NDArray[np.float32]
-
 
 @dataclass(frozen=True)
-class Sounds:
+class TargetSounds:
     """Target sounds: vectors (sounds, D), and the class of each where there are classes."""
 
     vectors: Vectors
     classes: NDArray[np.str_] | None = None
 
-    def part(self, chosen: NDArray[np.bool_]) -> Sounds:
+    def part(self, chosen: NDArray[np.bool_]) -> TargetSounds:
         """Some of them."""
-        return Sounds(self.vectors[chosen], None if self.classes is None else self.classes[chosen])
+        return TargetSounds(self.vectors[chosen], None if self.classes is None else self.classes[chosen])
 
 
 class Ground:
@@ -66,7 +65,7 @@ class Ground:
     ``base`` are vectors of the nebula's own sounds, towards which a target may be shrunk.
     """
 
-    def __init__(self, pool: Pool, base: Vectors, distance: Distance) -> None:
+    def __init__(self, pool: SoundPool, base: Vectors, distance: Distance) -> None:
         self.pool, self.base, self._distance = pool, base, distance
         self._x, self._base = torch.from_numpy(pool.vectors), torch.from_numpy(base)
         self._columns: dict[int, NDArray[np.float32]] = {}
@@ -108,7 +107,7 @@ class Stage:
     classes: tuple[str, ...] = ()
 
     @property
-    def pool(self) -> Pool:
+    def pool(self) -> SoundPool:
         """Sounds the atoms are of."""
         return self.ground.pool
 
@@ -128,7 +127,7 @@ class Fitter:
 
     def __init__(
         self,
-        renderer: Renderer,
+        renderer: PoolRenderer,
         distance: Distance,
         settings: ConstellationSettings,
         plan: Plan,
@@ -147,7 +146,7 @@ class Fitter:
 
     def fit(self, vectors: Vectors, groups: Sequence[str], classes: Sequence[str] | None = None) -> Fitted:
         """A constellation for target sounds (sounds, D) of these groups; each of ``classes`` is fitted by itself."""
-        heard = Sounds(vectors, None if classes is None else np.asarray(classes))
+        heard = TargetSounds(vectors, None if classes is None else np.asarray(classes))
         shrinkages, spread, history = self._choose(heard, folds(groups, self._seed))
         stages = self.stages(heard, shrinkages)
         stage = stages[-1]
@@ -173,7 +172,7 @@ class Fitter:
         return made.with_spread(spread, keep_moments=spread >= MOMENTS_FROM)
 
     def _choose(
-        self, heard: Sounds, parts: Sequence[NDArray[np.bool_]]
+        self, heard: TargetSounds, parts: Sequence[NDArray[np.bool_]]
     ) -> tuple[list[float], float, list[dict[str, Any]]]:
         """How much each round shrinks, so how many rounds, and which spread do best on validation groups; and all."""
         shrinkages: list[float] = []
@@ -207,7 +206,7 @@ class Fitter:
         return shrinkages, chosen, history
 
     def _shrink(
-        self, grounds: Sequence[Ground], heard: Sounds, parts: Sequence[NDArray[np.bool_]]
+        self, grounds: Sequence[Ground], heard: TargetSounds, parts: Sequence[NDArray[np.bool_]]
     ) -> tuple[float, dict[float, float], list[Stage]]:
         """The shrinkage whose weights are nearest to validation sounds; what each gave; the stages of the best."""
         tried = self._settings.shrinkages
@@ -224,7 +223,7 @@ class Fitter:
         best = min(tried, key=lambda shrinkage: values[shrinkage])
         return best, values, [stages[tried.index(best)] for stages in fits]
 
-    def stages(self, heard: Sounds, shrinkages: Sequence[float]) -> list[Stage]:
+    def stages(self, heard: TargetSounds, shrinkages: Sequence[float]) -> list[Stage]:
         """The stages of as many rounds, fitted to target sounds."""
         stages: list[Stage] = []
         for number, shrinkage in enumerate(shrinkages, start=1):
@@ -249,7 +248,7 @@ class Fitter:
         pool = drawn.joined(stage.pool.part(stage.weights.indices[order]))
         return Ground(pool, stage.ground.base, self._distance)
 
-    def _fit(self, ground: Ground, heard: Sounds, shrinkages: Sequence[float]) -> list[Stage]:
+    def _fit(self, ground: Ground, heard: TargetSounds, shrinkages: Sequence[float]) -> list[Stage]:
         """Weights on a pool for each of these shrinkages: one fit, or one a class, each counting by its sounds."""
         if heard.classes is None:
             return [Stage(ground, fit_weights(aim, ground.column)) for aim in ground.aims(heard.vectors, shrinkages)]

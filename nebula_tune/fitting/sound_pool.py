@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nebula_tune.arrays import Raw, Vectors
 from nebula_tune.constellation import Constellation
 from nebula_tune.corpus.cache import VectorCache, digest
 from nebula_tune.embedding.base import Embedding
@@ -24,12 +25,9 @@ from nebula_tune.trial import Point
 DRAWS_ONLY = (8000, 0.1)  # Hz and seconds of a synth that only draws
 PART = 1024  # sounds rendered and kept together
 
-Raw = NDArray[np.float32]
-Vectors = NDArray[np.float32]
-
 
 @dataclass(frozen=True)
-class Pool:
+class SoundPool:
     """Sounds to choose atoms from: raw draws (sounds, parameters) and vectors (sounds, D)."""
 
     raw: Raw
@@ -38,16 +36,16 @@ class Pool:
     def __len__(self) -> int:
         return len(self.raw)
 
-    def joined(self, other: Pool) -> Pool:
+    def joined(self, other: SoundPool) -> SoundPool:
         """This pool's sounds, then the other's."""
-        return Pool(np.concatenate([self.raw, other.raw]), np.concatenate([self.vectors, other.vectors]))
+        return SoundPool(np.concatenate([self.raw, other.raw]), np.concatenate([self.vectors, other.vectors]))
 
-    def part(self, indices: NDArray[np.intp]) -> Pool:
+    def part(self, indices: NDArray[np.intp]) -> SoundPool:
         """Some of its sounds."""
-        return Pool(self.raw[indices], self.vectors[indices])
+        return SoundPool(self.raw[indices], self.vectors[indices])
 
 
-class Progress:
+class SoundCounter:
     """Counts sounds towards a total that may turn out too small, and tells of it."""
 
     def __init__(self, total: int, tell: Callable[[int, int], None]) -> None:
@@ -62,7 +60,7 @@ class Progress:
         self._tell(self._done, self._done)
 
 
-class Renderer:
+class PoolRenderer:
     """Vectors of sounds under one nebula and a study's embeddings.
 
     ``progress`` is told of each part; ``check`` may raise to stop between parts.
@@ -75,7 +73,7 @@ class Renderer:
         embeddings: Sequence[Embedding],
         point: Point,
         device: str,
-        progress: Progress,
+        progress: SoundCounter,
         check: Callable[[], None],
     ) -> None:
         self._executor, self._point, self.progress, self._check = executor, point, progress, check
@@ -94,15 +92,15 @@ class Renderer:
         raw: Raw = self._synth.draw(first_index, sounds).numpy()
         return raw
 
-    def nebula(self, first_index: int, sounds: int) -> Pool:
+    def nebula(self, first_index: int, sounds: int) -> SoundPool:
         """So many sounds of the nebula."""
         return self.pool(self.own(first_index, sounds), first_index)
 
-    def pool(self, raw: Raw, first_index: int) -> Pool:
+    def pool(self, raw: Raw, first_index: int) -> SoundPool:
         """The sounds of raw draws; their noise counts from ``first_index``."""
         raw = np.ascontiguousarray(raw)
         parts = [self._part(raw[begin : begin + PART], first_index + begin) for begin in range(0, len(raw), PART)]
-        return Pool(raw, np.concatenate(parts))
+        return SoundPool(raw, np.concatenate(parts))
 
     def _part(self, raw: Raw, first_index: int) -> Vectors:
         self._check()

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from nebula_tune.arrays import Floats
+
 Column = Callable[[int], NDArray[np.float32]]
 
 TOLERANCE = 0.01  # gap as a share of J at which the weights are good enough

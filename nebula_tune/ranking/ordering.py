@@ -16,12 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata, t
 
+from nebula_tune.arrays import Floats, Vectors
 from nebula_tune.distance import Distance
 from nebula_tune.errors import CorpusError, SettingsError
 from nebula_tune.evaluate.matrices import among
-
-Floats = NDArray[np.float64]
-Vectors = NDArray[np.float32]
 
 PRESETS, TRIALS = 200, 600  # of experiment 2
 TRITONE = 6  # semitones between the two sounds of a preset, where pitch is the order

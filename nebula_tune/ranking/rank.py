@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from nebula_tune.arrays import Vectors
 from nebula_tune.distance import make_distance
 from nebula_tune.embedding import Embedding
 from nebula_tune.embedding.embed import embed_files, one_thread
@@ -20,7 +21,6 @@ from nebula_tune.ranking.ordering import (
     TRITONE,
     Draws,
     Scores,
-    Vectors,
     by_chance,
     differences,
     judge,

@@ -20,7 +20,7 @@ import soundfile
 from nebula_tune.corpus.prepare import SILENT
 from nebula_tune.errors import CorpusError, SettingsError
 from nebula_tune.files import write_atomically
-from nebula_tune.ranking.instruments.instrument import SAMPLE_RATE, Instrument, Sounds
+from nebula_tune.ranking.instruments.instrument import SAMPLE_RATE, Instrument, PlayedSounds
 
 MANIFEST = "dataset.json"
 LEAST_SOUNDS = 3  # of a preset: experiment 1 needs one below and one above (section 4.2.1)
@@ -87,7 +87,7 @@ def _claim(folder: Path, sweep: Sweep) -> None:
         write_atomically(manifest, (json.dumps(vars(sweep), indent=1) + "\n").encode())
 
 
-def _different(sounds: Sounds) -> list[int]:
+def _different(sounds: PlayedSounds) -> list[int]:
     """Numbers of the sounds that are finite, not silent, and unlike those before them."""
     seen: dict[bytes, int] = {}
     for k, sound in enumerate(sounds):
@@ -96,7 +96,7 @@ def _different(sounds: Sounds) -> list[int]:
     return list(seen.values())
 
 
-def _write(folder: Path, sounds: dict[int, Sounds]) -> None:
+def _write(folder: Path, sounds: dict[int, PlayedSounds]) -> None:
     """A preset's files: 24 bits, so that quiet sounds stay clean when they are levelled."""
     temporary = folder.with_name(f".{folder.name}")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -105,7 +105,7 @@ def _write(folder: Path, sounds: dict[int, Sounds]) -> None:
     temporary.replace(folder)
 
 
-def _flac(sound: Sounds) -> bytes:
+def _flac(sound: PlayedSounds) -> bytes:
     buffer = io.BytesIO()
     soundfile.write(buffer, sound, SAMPLE_RATE, format="FLAC", subtype="PCM_24")
     return buffer.getvalue()

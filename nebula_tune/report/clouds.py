@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nebula_tune.arrays import Vectors
 from nebula_tune.corpus.folder import Unusable, find_audio, read_audio
 from nebula_tune.corpus.source import Source
 from nebula_tune.embedding import Embedding, make_embedding
@@ -33,8 +34,6 @@ MAP_RATE, MAP_SECONDS, MAP_COMPRESSION = 22050, 1.0, 0.85  # some 4 kB a sound
 PLAYED = 16  # of each, in full
 RATE, SECONDS, COMPRESSION = 44100, 2.0, 0.8  # some 25 kB a sound
 INSIDE = 0.5, 99.5  # percentiles that the map shows; what lies beyond is put at its edge
-
-Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nebula_tune.arrays import Floats
 from nebula_tune.nebula import Nebula
 from nebula_tune.synth.parameters import Panel, Parameter
-
-Floats = NDArray[np.float64]
 
 BINS = 48
 TALLEST = 8.0  # times an even spread: bars are cut there

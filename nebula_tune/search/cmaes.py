@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from cmaes import SepCMA
 
+from nebula_tune.arrays import Floats
 from nebula_tune.search.sampler import Candidate, Sampler
 from nebula_tune.search.space import Space
-from nebula_tune.trial import Floats, Point, Score
+from nebula_tune.trial import Point, Score
 
 
 class CmaEs(Sampler):

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from nebula_tune.arrays import Floats
 from nebula_tune.search.space import Space
-from nebula_tune.trial import Floats, Point, Score
+from nebula_tune.trial import Point, Score
 
 PRIOR_FLAG = 0.9  # probability that the prior gives to a flag as the start has it
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nebula_tune.trial import Floats, Point, Score
+from nebula_tune.arrays import Floats
+from nebula_tune.trial import Point, Score
 
 LEAST_SHARE = 0.5  # of a trial's sounds that count under the weights; about 0.09 of log curve in each of 78
 

@@ -10,8 +10,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from nebula_tune.arrays import Floats
 from nebula_tune.errors import SettingsError
-from nebula_tune.trial import Floats, Point
+from nebula_tune.trial import Point
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,11 @@ from math import ceil, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from nebula_tune.arrays import Floats
 from nebula_tune.search.reuse import Reuse
 from nebula_tune.search.sampler import Candidate, Sampler
 from nebula_tune.search.space import Space
-from nebula_tune.trial import INFORMATION_FLOOR, Floats, Point, Score
+from nebula_tune.trial import INFORMATION_FLOOR, Point, Score
 
 WANDERING = 1.625  # of a search at its first step's length, as a share of the range's width
 SHORT = 100  # steps; a search of fewer has no longer ones

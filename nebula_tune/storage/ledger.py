@@ -34,14 +34,14 @@ from nebula_tune.storage.schema import (
 )
 from nebula_tune.trial import NO_CURVATURE, Point, Score
 
-Key = tuple[int, int, int]  # phase, generation, index
+TrialKey = tuple[int, int, int]  # phase, generation, index
 
 
 @dataclass(frozen=True)
 class Stored:
     """A trial as the ledger has it."""
 
-    key: Key
+    key: TrialKey
     sampler: str
     score: Score | None
     relaxed: bool
@@ -218,7 +218,7 @@ class TrialWriter:
         from optuna.storages._rdb import models
 
         self._ledger, self._name = ledger, name
-        self._last: Key | None = None
+        self._last: TrialKey | None = None
         self._study = ledger.study_row(name)
         tables = (models.TrialModel, models.TrialValueModel, models.TrialParamModel, models.TrialUserAttributeModel)
         self._trials, self._values, self._params, self._attributes = (model.__table__ for model in tables)
@@ -236,7 +236,7 @@ class TrialWriter:
             for _, parameter, distribution in [*self._curves, *self._flags]
         }
 
-    def write(self, key: Key, sampler: str, point: Point, first_index: int, outcome: Score | Failure) -> int:
+    def write(self, key: TrialKey, sampler: str, point: Point, first_index: int, outcome: Score | Failure) -> int:
         """Keep a trial: COMPLETE with its score, or FAIL with its error. Returns its row in Optuna's table.
 
         The same trial twice in a row is kept once: an interruption may fall between a write and the note of it.
@@ -287,7 +287,7 @@ class TrialWriter:
 
         return self._ledger.database.run(insert)
 
-    def _row_of(self, connection: sa.Connection, key: Key) -> int | None:
+    def _row_of(self, connection: sa.Connection, key: TrialKey) -> int | None:
         """The row of the trial of that key, where it is written."""
         table = self._trials.join(self._attributes, self._trials.c.trial_id == self._attributes.c.trial_id)
         query = sa.select(self._trials.c.trial_id).select_from(table)

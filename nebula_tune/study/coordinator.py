@@ -20,7 +20,7 @@ from nebula_tune.scoring import Request
 from nebula_tune.search import Candidate, Leash, Reevaluation
 from nebula_tune.search.reevaluate import Pair
 from nebula_tune.storage.lease import Lease
-from nebula_tune.storage.ledger import Key, Ledger, TrialWriter
+from nebula_tune.storage.ledger import Ledger, TrialKey, TrialWriter
 from nebula_tune.study.plan import Plan
 from nebula_tune.synth.indices import Purpose, first_index
 from nebula_tune.trial import Point, Score
@@ -68,19 +68,19 @@ class Coordinator:
     lease: Lease
     observer: Observer
     deadline: float | None = None
-    written: Callable[[int, Key, str, Point, Score], None] | None = None
+    written: Callable[[int, TrialKey, str, Point, Score], None] | None = None
     leash_cost: float = 0.0
     choose: Callable[[Sequence[Snapshot]], Point] | None = None
     failed: int = 0
     early: list[dict[str, Any]] = field(default_factory=list)  # phases that ended early, as the report tells them
-    _pending: list[tuple[Key, str, Point, int, Score | Failure]] = field(default_factory=list)
+    _pending: list[tuple[TrialKey, str, Point, int, Score | Failure]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.space = self.plan.space
         self.leash = Leash(self.space, self.leash_cost)
         self._writer = TrialWriter(self.ledger, self.name, self.space)
         self._known = {trial.key: trial.score for trial in self.ledger.trials(self.name)}
-        self._scored: list[tuple[float, Key, Point]] = []
+        self._scored: list[tuple[float, TrialKey, Point]] = []
         self._snapshots: list[Snapshot] = []
         self._session = 0
         self._began = time.monotonic()
@@ -122,8 +122,8 @@ class Coordinator:
     def _score(self, phase: int, sampler: str, generation: int, candidates: Sequence[Candidate]) -> list[Score | None]:
         """Scores of a generation: from the ledger where it has them, else from the executor."""
         sounds, curvature = self.plan.settings.sounds, self.plan.has_curvature(phase)
-        requests: dict[Key, Request] = {}
-        scores: dict[Key, Score | None] = {}
+        requests: dict[TrialKey, Request] = {}
+        scores: dict[TrialKey, Score | None] = {}
         for index, candidate in enumerate(candidates):
             key = (phase, generation, index)
             if key in self._known:
@@ -166,7 +166,7 @@ class Coordinator:
         """The best value of a trial with decided flags, in the generations told so far."""
         return min(self._scored)[0] if self._scored else None
 
-    def _count(self, key: Key, outcome: Score | Failure) -> None:
+    def _count(self, key: TrialKey, outcome: Score | Failure) -> None:
         self._session += 1
         told = {"error": outcome.message} if isinstance(outcome, Failure) else {"value": outcome.value}
         log.info("trial", extra={"fields": {"key": key, **told, "workers": self.executor.workers}})

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nebula_tune.arrays import Floats
 from nebula_tune.corpus.prepare import Prepare
 from nebula_tune.distance import DISTANCES
 from nebula_tune.embedding import refuse_judge
@@ -29,7 +30,7 @@ from nebula_tune.study.settings import (
 )
 from nebula_tune.synth import Synth, architecture, synth1b1
 from nebula_tune.synth.indices import Purpose, first_index
-from nebula_tune.trial import Floats, Point
+from nebula_tune.trial import Point
 
 AUTO = ("full", "full-aisfx", "laptop")  # the studies that ``auto`` chooses from: the first that can be run well here
 

@@ -18,7 +18,7 @@ from nebula_tune.search import Reevaluation
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
+AtLeastOne = Annotated[int, Field(ge=1)]
 DEEPEST = 20  # levels of a study file
 
 
@@ -43,14 +43,14 @@ class GridSettings(_Strict):
     """Random grid search, stratified."""
 
     sampler: Literal["grid"]
-    trials: Count
+    trials: AtLeastOne
 
 
 class CmaEsSettings(_Strict):
     """Separable CMA-ES; without a population CMA-ES's own, 4 + 3 log(dimensions)."""
 
     sampler: Literal["cmaes"]
-    trials: Count
+    trials: AtLeastOne
     population: Annotated[int, Field(ge=2)] | None = 48
     sigma: Annotated[float, Field(gt=0, le=1)] = 0.08
 
@@ -63,13 +63,13 @@ class WitnessSettings(_Strict):
     """
 
     sampler: Literal["witness"]
-    trials: Count
+    trials: AtLeastOne
     step: Positive | None = None
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.5
     curvature: bool = True
     relaxed: Annotated[float, Field(ge=0, le=1)] = 0.6
     cooling: Weight = 3.0
-    trials_a_step: Count = 1
+    trials_a_step: AtLeastOne = 1
     patience: Annotated[int, Field(ge=4)] | None = 50
     reuse: Annotated[int, Field(ge=0)] = 0
     begin: Literal["start", "best"] = "start"
@@ -84,7 +84,7 @@ class ReevaluateSettings(_Strict):
     With ``halving`` the worse half is dropped round by round, and only the last have all repeats.
     """
 
-    top: Count = 25
+    top: AtLeastOne = 25
     repeats: Annotated[int, Field(ge=0)] = 30
     halving: bool = False
 

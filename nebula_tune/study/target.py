@@ -24,7 +24,7 @@ from nebula_tune.study.yardstick import Yardstick
 from nebula_tune.synth.indices import Purpose, first_index
 
 CLASS_LEAST = 8  # held-in sounds of a class
-Part = tuple[NDArray[np.float32], list[str]]  # vectors (sounds, D), and each sound's group
+GroupedVectors = tuple[NDArray[np.float32], list[str]]  # vectors (sounds, D), and each sound's group
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class SplitTarget:
         return cls(source, embedded, by, np.array(groups), hold_out(groups, plan.seed))
 
     @property
-    def held_in(self) -> Part:
+    def held_in(self) -> GroupedVectors:
         """What trials are scored against."""
         return self.embedded.vectors[~self.held], self.groups[~self.held].tolist()
 
     @property
-    def held_out(self) -> Part:
+    def held_out(self) -> GroupedVectors:
         """What only the score card sees."""
         return self.embedded.vectors[self.held], self.groups[self.held].tolist()
 

@@ -6,13 +6,11 @@ only as many are worked out as the words asked for. Sounds lie side by side, so 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from nebula_tune.arrays import Array
 from nebula_tune.synth.compiler import compiled
 
-Array = np.ndarray[Any, Any]
 MOST_WORDS = 227  # later words need new state
 
 

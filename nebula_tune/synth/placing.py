@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 from torch import Tensor
 
+from nebula_tune.arrays import Raw
 from nebula_tune.constellation import Constellation
 from nebula_tune.synth.parameters import SMALLEST_RADIUS
 
 LARGEST = np.float32(1 - 2.0**-24)  # raw draw
 
-Raw = NDArray[np.float32]
 Coordinates = NDArray[np.float64]
 
 

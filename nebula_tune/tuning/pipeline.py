@@ -29,7 +29,7 @@ from nebula_tune.execution.executor import Executor
 from nebula_tune.execution.where import Where
 from nebula_tune.files import constellation_path, provenance_path, shipped, write_atomically
 from nebula_tune.fitting.fit import Fitted, Fitter, most_sounds
-from nebula_tune.fitting.sound_pool import Progress, Renderer
+from nebula_tune.fitting.sound_pool import PoolRenderer, SoundCounter
 from nebula_tune.nebula import Nebula
 from nebula_tune.report.page import report_path, write_report
 from nebula_tune.scoring import Request, ScorerSpec
@@ -242,8 +242,8 @@ class Run:
                 point = coordinator.run()
                 fitted = None
                 if target is not None and settings.constellation is not None:
-                    progress = Progress(most_sounds(settings.constellation), self.reporter.rendering)
-                    renderer = Renderer(
+                    progress = SoundCounter(most_sounds(settings.constellation), self.reporter.rendering)
+                    renderer = PoolRenderer(
                         executor, self.plan, self.embeddings, point, self.device, progress, coordinator.check_stop
                     )
                     fitted = Fitter(renderer, yardstick.distance, settings.constellation, self.plan, point).target(
@@ -375,7 +375,7 @@ class Run:
         nebulae["tuned"] = tuned
         requests = requests_for(nebulae, self.plan.seed)
         if fitted is not None:
-            raw = Renderer.draws(self.plan, fitted.constellation, requests["tuned"])
+            raw = PoolRenderer.draws(self.plan, fitted.constellation, requests["tuned"])
             requests["constellation"] = replace(requests["tuned"], raw=raw)
         fresh = {name: executor.fresh(request) for name, request in requests.items()}
         if target is None or self.source is None:

@@ -17,7 +17,7 @@ from nebula_tune.embedding import make_embedding
 from nebula_tune.errors import StopRequested
 from nebula_tune.execution.inline import InlineExecutor
 from nebula_tune.fitting.fit import Fitted, Fitter
-from nebula_tune.fitting.sound_pool import PART, Progress, Renderer
+from nebula_tune.fitting.sound_pool import PART, PoolRenderer, SoundCounter
 from nebula_tune.scoring import Request, ScorerSpec
 from nebula_tune.study.plan import Plan
 from nebula_tune.study.settings import ConstellationSettings, StudySettings
@@ -43,7 +43,7 @@ class Lab:
         self.rendered = 0
         self.stop_after: int | None = None
 
-    def renderer(self) -> Renderer:
+    def renderer(self) -> PoolRenderer:
         def check() -> None:
             if self.stop_after is not None and self.rendered >= self.stop_after:
                 raise StopRequested("time limit reached")
@@ -51,7 +51,7 @@ class Lab:
         def tell(done: int, total: int) -> None:
             self.rendered = done
 
-        return Renderer(self.executor, self.plan, self.embeddings, self.point, "cpu", Progress(0, tell), check)
+        return PoolRenderer(self.executor, self.plan, self.embeddings, self.point, "cpu", SoundCounter(0, tell), check)
 
     def fitter(self, distance: Distance | None = None, **changes: Any) -> Fitter:
         settings = SETTINGS.model_copy(update=changes)
@@ -59,7 +59,7 @@ class Lab:
 
     def hear(self, made: Constellation, first: int, count: int) -> np.ndarray:
         request = Request(self.point, first, count)
-        return self.executor.vectors(replace(request, raw=Renderer.draws(self.plan, made, request)))
+        return self.executor.vectors(replace(request, raw=PoolRenderer.draws(self.plan, made, request)))
 
 
 @pytest.fixture

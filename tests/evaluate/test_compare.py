@@ -11,20 +11,20 @@ from nebula_tune.corpus.groups import GroupBy
 from nebula_tune.distance import l1_mmd, make_distance
 from nebula_tune.embedding.embed import Embedded
 from nebula_tune.errors import SettingsError
-from nebula_tune.evaluate.compare import Corpus, Protocol, measure
+from nebula_tune.evaluate.compare import ComparedCorpus, Protocol, measure
 from tests.distance import direct
 from tests.distance.test_inference import deviation_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def corpus(name: str, vectors: np.ndarray, groups: np.ndarray | None = None) -> Corpus:
+def corpus(name: str, vectors: np.ndarray, groups: np.ndarray | None = None) -> ComparedCorpus:
     names = tuple(f"{name}{k}" for k in range(len(vectors)))
     embedded = Embedded(vectors.astype(np.float32), names, names, ("",) * len(names), ())
-    return Corpus(name, embedded, GroupBy.FILE, np.arange(len(vectors)) if groups is None else groups)
+    return ComparedCorpus(name, embedded, GroupBy.FILE, np.arange(len(vectors)) if groups is None else groups)
 
 
-def rows(corpora: list[Corpus], distance: str = "l1", **how: int) -> dict[str, dict]:
+def rows(corpora: list[ComparedCorpus], distance: str = "l1", **how: int) -> dict[str, dict]:
     found, _ = measure(corpora, make_distance(distance), Protocol(**{"trials": 20, **how}), lambda done, total: None)
     assert all(a["mmd_mean"] <= b["mmd_mean"] for a, b in pairwise(found)), "nearest first"
     return {f"{row['a']}{row['b']}": row for row in found}

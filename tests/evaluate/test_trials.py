@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nebula_tune.errors import SettingsError
-from nebula_tune.ranking import trials
+from nebula_tune.evaluate import trials
 from tests.distance import direct
 
 

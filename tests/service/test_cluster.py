@@ -121,11 +121,11 @@ with InlineExecutor(spec) as here:
     here.submit("a", request)
     expected = here.wait()[1].value
 
-start = ray_pool.Pool.start
+start = ray_pool.WorkerPool.start
 def start_without(pool):
     path.unlink()
     start(pool)
-ray_pool.Pool.start = start_without
+ray_pool.WorkerPool.start = start_without
 with RayExecutor(spec, 1, sys.argv[1]) as there:
     there.submit("a", request)
     assert there.wait()[1].value == expected
@@ -140,9 +140,9 @@ def test_a_node_that_does_not_share_the_disk_gets_the_target_sent(tmp_path: Path
 
 
 def test_a_mixed_cluster_warns_once() -> None:
-    from nebula_tune.execution.ray_workers import Pool, Worker, _versions
+    from nebula_tune.execution.ray_workers import Worker, WorkerPool, _versions
 
-    pool, notes = Pool.__new__(Pool), []
+    pool, notes = WorkerPool.__new__(WorkerPool), []
     pool._note, pool._mixed, pool.workers = notes.append, False, []
     for device, versions in (("cpu AVX2", _versions()), ("cpu AVX2", _versions()), ("cpu AVX512", _versions())):
         assert not notes
@@ -159,10 +159,10 @@ def test_a_worker_a_gpu_or_a_share_of_one_and_every_few_cores_where_there_is_non
     device: str, share: float, wanted: int
 ) -> None:
     from nebula_tune.corpus.prepare import Prepare
-    from nebula_tune.execution.ray_workers import Pool
+    from nebula_tune.execution.ray_workers import WorkerPool
     from nebula_tune.scoring import ScorerSpec
 
-    pool = Pool.__new__(Pool)
+    pool = WorkerPool.__new__(WorkerPool)
     pool.spec, pool._gpu_share = ScorerSpec("voice", [{"name": "logmel"}], Prepare.ONSET, None, device), share
     pool._joined, pool._wanted, pool._cpus = True, None, 4
     resources = [{"CPU": 16.0, "GPU": 4.0}, {"CPU": 6.0, "GPU": 1.0}]

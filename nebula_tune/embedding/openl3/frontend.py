@@ -32,7 +32,7 @@ RANGE_DB = 80.0  # an image reaches from -80 to 0
 
 
 @dataclass(frozen=True)
-class Picture:
+class ImageSize:
     """Sizes of one representation's images: FFT length, frequency rows, time columns."""
 
     fft_size: int
@@ -45,9 +45,9 @@ class Picture:
 
 
 REPRESENTATIONS = {
-    "linear": Picture(512, 257, 197),
-    "mel128": Picture(2048, 128, 199),
-    "mel256": Picture(2048, 256, 199),
+    "linear": ImageSize(512, 257, 197),
+    "mel128": ImageSize(2048, 128, 199),
+    "mel256": ImageSize(2048, 256, 199),
 }
 
 # Zeros before each window; zeros after it fill the last frame. kapre 0.1.4 pads as TensorFlow's SAME does: in all

@@ -30,7 +30,7 @@ def expected_shapes() -> list[tuple[tuple[int, ...], ...]]:
 
 
 @dataclass(frozen=True)
-class Weights:
+class KerasWeights:
     """The numbers of one network, float32: 16 layers in forward order, each a tuple of arrays."""
 
     layers: tuple[tuple[np.ndarray, ...], ...]
@@ -45,7 +45,7 @@ class Weights:
         return digest.hexdigest()
 
 
-def read_weights(path: str | Path) -> Weights:
+def read_weights(path: str | Path) -> KerasWeights:
     """Weights of an official ``.h5`` file, or of the same packed with gzip.
 
     Layers are taken by their order, as upstream does, for their automatic names differ between versions. Files of
@@ -57,7 +57,7 @@ def read_weights(path: str | Path) -> Weights:
             content: io.BufferedIOBase = file
             if file.peek(2)[:2] == b"\x1f\x8b":
                 content = unpacked(file, path)
-            return Weights(tuple(read_layers(content, path)))
+            return KerasWeights(tuple(read_layers(content, path)))
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise EmbeddingError(f"{path} cannot be read as OpenL3 weights (.h5 or .h5.gz): {reason}") from error

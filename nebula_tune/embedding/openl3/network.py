@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from nebula_tune.embedding.convolution import fold, scale_and_shift
 from nebula_tune.embedding.openl3.frontend import REPRESENTATIONS
-from nebula_tune.embedding.openl3.keras_file import Weights
+from nebula_tune.embedding.openl3.keras_file import KerasWeights
 from nebula_tune.embedding.openl3.winograd import LEAST_OUTPUTS, WinogradConvolution
 from nebula_tune.errors import EmbeddingError
 
@@ -66,7 +66,9 @@ class Network:
     5e-3.
     """
 
-    def __init__(self, weights: Weights, representation: str, size: int, precision: str, device: torch.device) -> None:
+    def __init__(
+        self, weights: KerasWeights, representation: str, size: int, precision: str, device: torch.device
+    ) -> None:
         self.size = size
         picture = REPRESENTATIONS[representation]
         self._pool = (picture.frequencies // 16 // CELLS[0], picture.times // 16 // CELLS[1])

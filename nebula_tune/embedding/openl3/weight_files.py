@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from nebula_tune.embedding.download import Source, fetch_source, weights_folder
+from nebula_tune.embedding.download import WeightsAddress, fetch_source, weights_folder
 from nebula_tune.embedding.openl3.frontend import REPRESENTATIONS
 from nebula_tune.errors import EmbeddingError
 
@@ -40,11 +40,13 @@ def stem(representation: str, content: str) -> str:
     return f"openl3_audio_{representation}_{content}"
 
 
-def source(official: str, base_url: str | None = None) -> Source:
+def source(official: str, base_url: str | None = None) -> WeightsAddress:
     """Where the official file of that stem is fetched from: upstream, or a mirror of its folder."""
     file = f"{official}-v0_4_0.h5.gz"
     blob, sha256 = GIT_BLOBS[official], SHA256.get(official)
-    return Source(file, f"{(base_url or ADDRESS).rstrip('/')}/{file}", LICENCE, CITATION, sha256=sha256, git_blob=blob)
+    return WeightsAddress(
+        file, f"{(base_url or ADDRESS).rstrip('/')}/{file}", LICENCE, CITATION, sha256=sha256, git_blob=blob
+    )
 
 
 def find(official: str) -> Path | None:

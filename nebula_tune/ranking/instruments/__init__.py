@@ -8,7 +8,7 @@ from pathlib import Path
 from nebula_tune.errors import SettingsError
 from nebula_tune.ranking.instruments.instrument import RANKS, Instrument
 
-INSTRUMENTS = {"voice": "voice:VoiceInstrument", "dx7": "dx7:DX7", "amsynth": "amsynth:AmSynth"}
+INSTRUMENTS = {"voice": "own_voice:VoiceInstrument", "dx7": "dx7:DX7", "amsynth": "amsynth:AmSynth"}
 USUAL = {"pitch": "voice", "timbre": "voice", "velocity": "dx7"}  # instrument of each kind, where none is named
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nebula_tune.errors import SettingsError
-from nebula_tune.ranking.instruments.instrument import HELD, SAMPLE_RATE, SECONDS, Instrument, Sounds, note
+from nebula_tune.ranking.instruments.instrument import HELD, SAMPLE_RATE, SECONDS, Instrument, PlayedSounds, note
 
 BANKS = Path("/usr/share/amsynth/banks")
 PLUGIN = Path("/usr/lib/vst/amsynth_vst.so")
@@ -72,7 +72,7 @@ class AmSynth(Instrument):
         names = list(self._presets)
         return [names[k] for k in np.random.default_rng(seed).permutation(len(names))]
 
-    def sounds(self, preset: str, kind: str, ranks: Sequence[int]) -> Sounds:
+    def sounds(self, preset: str, kind: str, ranks: Sequence[int]) -> PlayedSounds:
         values = self._initial | {name: _share(name, value) for name, value in self._presets[preset].items()}
         rendered = []
         for rank in ranks:

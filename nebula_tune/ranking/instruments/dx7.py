@@ -11,7 +11,7 @@ import numpy as np
 
 from nebula_tune.corpus.cache import digest
 from nebula_tune.errors import SettingsError
-from nebula_tune.ranking.instruments.instrument import HELD, SAMPLE_RATE, SECONDS, Instrument, Sounds, note
+from nebula_tune.ranking.instruments.instrument import HELD, SAMPLE_RATE, SECONDS, Instrument, PlayedSounds, note
 
 BANKS = Path("/usr/share/hexter")  # Debian's package hexter
 SUFFIXES = (".syx", ".dx7")
@@ -44,7 +44,7 @@ class DX7(Instrument):
         names = list(self._voices)
         return [names[k] for k in np.random.default_rng(seed).permutation(len(names))]
 
-    def sounds(self, preset: str, kind: str, ranks: Sequence[int]) -> Sounds:
+    def sounds(self, preset: str, kind: str, ranks: Sequence[int]) -> PlayedSounds:
         self._synth.load_patch(self._dexed.Patch.from_packed(self._voices[preset]))
         return np.stack([self._synth.render(*note(kind, rank), HELD, SECONDS) for rank in ranks]).astype(np.float32)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nebula_tune.errors import SettingsError
 
-Sounds = NDArray[np.float32]
+PlayedSounds = NDArray[np.float32]
 
 SAMPLE_RATE = 44100  # Hz
 SECONDS = 4.0  # of each sound (the paper, section 4.1.1)
@@ -40,7 +40,7 @@ class Instrument(ABC):
         """Names of all presets, fit for folders, in a random order that the seed decides."""
 
     @abstractmethod
-    def sounds(self, preset: str, kind: str, ranks: Sequence[int]) -> Sounds:
+    def sounds(self, preset: str, kind: str, ranks: Sequence[int]) -> PlayedSounds:
         """The preset at each rank, (ranks, samples) at SAMPLE_RATE."""
 
     def ranks(self, kind: str, step: int | None) -> list[int]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from nebula_tune.errors import SettingsError
-from nebula_tune.ranking.instruments.instrument import RANKS, SAMPLE_RATE, SECONDS, Instrument, Sounds
+from nebula_tune.ranking.instruments.instrument import RANKS, SAMPLE_RATE, SECONDS, Instrument, PlayedSounds
 from nebula_tune.synth import Voice
 
 PITCH_KNOB = "keyboard.midi_f0"
@@ -38,7 +38,7 @@ class VoiceInstrument(Instrument):
     def presets(self, seed: int) -> Iterable[str]:
         return (f"{seed * 10**6 + i:010d}" for i in range(10**6))
 
-    def sounds(self, preset: str, kind: str, ranks: Sequence[int]) -> Sounds:
+    def sounds(self, preset: str, kind: str, ranks: Sequence[int]) -> PlayedSounds:
         index = int(preset)
         k = self._voice.panel.index[PITCH_KNOB if kind == "pitch" else self.parameter]
         knob = self._voice.panel.parameters[k]

@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
+from nebula_tune.arrays import Array
 from nebula_tune.synth.compiler import compiled
 from nebula_tune.synth.envelope import EPSILON
 from nebula_tune.synth.lfo import SELECTOR_EXPONENT
 from nebula_tune.synth.limits import CEILING, STEEPEST
 from nebula_tune.synth.voice import layout as at
 
-Array = np.ndarray[Any, Any]
 PLANS = at.N_DESTINATIONS  # row of the scratch where the VCOs' plans are kept, once the envelopes have been used
 LANES = 16  # blocks of samples are padded to a multiple of this, so that no vector loop has a remainder
 SEMITONE = math.log(2) / 12
