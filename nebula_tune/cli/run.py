@@ -101,7 +101,7 @@ def run(
     """
     from nebula_tune.cli.console import RunConsole
     from nebula_tune.tuning.options import Options
-    from nebula_tune.tuning.pipeline import Run
+    from nebula_tune.tuning.pipeline import run as tune_nebula
 
     options = Options(
         target, study, objective, embedding, weights, trials, sounds, tuple(tune or ()), tuple(freeze or ()), start,
@@ -110,7 +110,7 @@ def run(
         classes,
     )  # fmt: skip
     with RunConsole(quiet=as_json, verbose=verbose) as console:
-        result = Run(options, console).go()
+        result = tune_nebula(options, console)
         console.finish(result.report)
     if as_json:
         print(json.dumps(result.report, indent=1))

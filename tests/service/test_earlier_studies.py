@@ -71,8 +71,8 @@ def test_auto_takes_the_stored_ears_where_a_gpu_has_appeared(
     call: Call, begun: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr("nebula_tune.tuning.pipeline._ready", lambda _: True)
-    monkeypatch.setattr("nebula_tune.tuning.pipeline.own_device", lambda: "cpu")
+    monkeypatch.setattr("nebula_tune.tuning.resolve.is_ready", lambda _: True)
+    monkeypatch.setattr("nebula_tune.tuning.resolve.own_device", lambda: "cpu")
     done = call(*(option for option in FINISHED if option not in ("--study", "laptop")), "--json")
     assert_told_again(done, begun)
     assert "study full" not in done.err

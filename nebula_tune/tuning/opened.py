@@ -1,0 +1,158 @@
+"""A resolved study with its target and its place in the database: begun, gone on with, or told again."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nebula_tune import __version__
+from nebula_tune.corpus.source import Source
+from nebula_tune.errors import NebulaTuneError, StopRequested
+from nebula_tune.storage.lease import Lease
+from nebula_tune.storage.ledger import Ledger
+from nebula_tune.storage.paths import default_log
+from nebula_tune.study.editions import with_gains
+from nebula_tune.study.plan import brought_up_to_date
+from nebula_tune.study.run_log import journal
+from nebula_tune.study.target import SplitTarget, embed_corpus
+from nebula_tune.study.yardstick import REFERENCE_SOUNDS, Yardstick
+from nebula_tune.synth.indices import Purpose
+from nebula_tune.tuning.export import refuse_foreign_file
+from nebula_tune.tuning.resolve import ResolvedStudy, refuse_differences
+
+FEW_SOUNDS = 64
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class OpenedStudy:
+    """A study in its database, with its target.
+
+    Attributes:
+        study: what the run does.
+        ledger: the database.
+        target: what is matched; None for a study of diversity.
+        yardstick: the scales that are frozen when a study begins.
+        identity: of the study, whatever its name.
+        seconds: that earlier runs worked on it.
+        origin: where its trials come from, as JSON: the target, versions, the yardstick.
+    """
+
+    study: ResolvedStudy
+    ledger: Ledger
+    target: SplitTarget | None
+    yardstick: Yardstick
+    identity: str
+    seconds: float
+    origin: dict[str, Any]
+
+    @contextmanager
+    def running(self) -> Iterator[Lease]:
+        """This process has the study: its log is open, its state in the database is true, errors and stops included."""
+        study, ledger = self.study, self.ledger
+        path = Path(study.options.log) if study.options.log else default_log(ledger.url)
+        note = study.reporter.note
+        with journal(path, study.name, note), Lease(ledger, study.name, note) as lease:
+            settings = json.dumps(study.plan.resolved())
+            ledger.update(study.name, state="running", last_error="", settings=settings)
+            log.info(
+                "run begins", extra={"fields": {"versions": self.origin["versions"], "where": asdict(study.where)}}
+            )
+            try:
+                yield lease
+            except (KeyboardInterrupt, StopRequested):
+                log.info("run interrupted")
+                ledger.update(study.name, state="interrupted")
+                raise
+            except NebulaTuneError as error:
+                log.info("run failed", extra={"fields": {"error": str(error)}})
+                ledger.update(study.name, state="failed", last_error=str(error))
+                raise
+
+
+def open_study(study: ResolvedStudy) -> OpenedStudy | tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The study, begun where it was not; or, of a finished one with nothing to add, its report and nebula's entries.
+
+    Raises StudyError for a study of that name with other settings or another target, SettingsError for a file in the
+    way of the nebula, CorpusError for a target that cannot be used, StorageError.
+    """
+    name, note = study.name, study.reporter.note
+    ledger = Ledger(study.options.storage)
+    adds = _adds(study, ledger)
+    target = _load_target(study)
+    origin: dict[str, Any] = {"target": target.described if target else None, "versions": _versions(study.device)}
+    stored = ledger.record(name) if ledger.has(name) else None
+    if stored:
+        refuse_differences(name, "target", ledger.target(name), origin["target"])
+    refuse_foreign_file(study.out, stored["identity"] if stored else None, study.options.force)
+    if stored and not adds and stored["state"] == "finished" and (known := ledger.result(name)):
+        made = f", made with {study.begun_with}; give another --name for a new run" if study.begun_with else ""
+        note(f"study {name} is finished; this is its result again{made}")
+        return known
+    if study.begun_with:
+        note(
+            f"study {name} was begun with {study.begun_with}: it goes on so; "
+            "give another --name for a new run with today's settings"
+        )
+    study.check_later_embeddings()
+    frozen = json.loads(stored["origin"]).get("yardstick") if stored else None
+    origin["yardstick"] = frozen or _yardstick(study, target).as_json()
+    kept = {key: origin[key] for key in ("versions", "yardstick")}
+    stored = ledger.begin(name, study.plan.resolved(), kept, origin["target"])
+    if json.loads(stored["origin"])["versions"] != origin["versions"]:
+        note("this study began under other versions or another device; the last bits may differ")
+    yardstick = Yardstick.read(origin["yardstick"])
+    return OpenedStudy(study, ledger, target, yardstick, stored["identity"], stored["seconds"], origin)
+
+
+def _adds(study: ResolvedStudy, ledger: Ledger) -> bool:
+    """Refuse other settings than the stored study has; whether it now also fits or judges what it did not.
+
+    That changes no trial, so it is done on what there is.
+    """
+    if not ledger.has(study.name):
+        return False
+    stored = brought_up_to_date(json.loads(ledger.record(study.name)["settings"]))
+    now = study.plan.resolved()
+    whole = with_gains(stored, now)
+    refuse_differences(study.name, "settings", whole, now)
+    return whole != stored
+
+
+def _load_target(study: ResolvedStudy) -> SplitTarget | None:
+    if study.source is None:
+        return None
+    target = SplitTarget.load(study.source, study.plan, study.embeddings, study.reporter.loading)
+    if target.described["skipped"]:
+        study.reporter.skipped(target.described["skipped"])
+    if study.plan.settings.constellation is not None and study.plan.settings.constellation.classes:
+        study.reporter.note(target.told_classes)
+    usable = target.described["usable"]
+    if usable < FEW_SOUNDS:
+        study.reporter.note(
+            f"warning: the target has {usable} usable sounds; with fewer than {FEW_SOUNDS} the score card is rough"
+        )
+    return target
+
+
+def _yardstick(study: ResolvedStudy, target: SplitTarget | None) -> Yardstick:
+    """Frozen on what trials are scored against; where that is nothing, on sounds of the start nebula."""
+    settings, embeddings = study.plan.settings, study.embeddings
+    if target is None:
+        start = Source("start", study.plan.start)
+        reference = embed_corpus(start, study.plan, embeddings, Purpose.TARGET, sounds=REFERENCE_SOUNDS)
+        return Yardstick.frozen_on(settings, embeddings, reference.vectors)
+    return Yardstick.frozen_on(settings, embeddings, *target.held_in)
+
+
+def _versions(device: str) -> dict[str, str]:
+    import torch
+
+    return {"nebula_tune": __version__, "torch": torch.__version__, "numpy": np.__version__, "device": device}
