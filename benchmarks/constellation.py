@@ -55,7 +55,13 @@ class Bench:
         self.point = self.plan.point(Nebula.load(path))
         self.seconds = 0.0
         self.renderer = PoolRenderer(
-            self.executor, self.plan, embeddings, self.point, DEVICE, SoundCounter(0, lambda *_: None), lambda: None
+            self.executor,
+            self.plan,
+            embeddings,
+            self.point,
+            device=DEVICE,
+            progress=SoundCounter(0, lambda *_: None),
+            check=lambda: None,
         )
 
     def fitter(self, pool: int, rounds: int) -> Fitter:

@@ -76,7 +76,7 @@ def ear(name: str) -> Embedding:
 
 def vectors(source: str, name: str, sounds: int) -> Embedded:
     """A corpus under an embedding; sounds of a nebula are new ones. Kept in the cache folder."""
-    return embed_source(Source.parse(source), ear(name), Prepare.ONSET, SYNTH, FIRST, sounds)
+    return embed_source(Source.parse(source), ear(name), Prepare.ONSET, SYNTH, FIRST, sounds=sounds)
 
 
 def groups_of(real: Embedded) -> list[str]:

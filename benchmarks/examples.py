@@ -26,7 +26,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     first = first_index(Purpose.LISTENING, 0)
     for name, text in (("default", "default"), ("drum", "drum"), ("tuned", arguments.tuned)):
-        audio = synthetic(Source.parse(text), Voice, first, SOUNDS, RATE, SECONDS)
+        audio = synthetic(Source.parse(text), Voice, first, SOUNDS, rate=RATE, seconds=SECONDS)
         row = np.concatenate([ready(sound, RATE, SECONDS) for sound in audio])
         path = arguments.out / f"{name}.mp3"
         path.write_bytes(encode([row], RATE, 0.8)[0])

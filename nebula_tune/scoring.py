@@ -134,7 +134,7 @@ class ScorerSpec:
             ears.append(Ear(players[audio], embedding))
         distance = make_distance(**self.distance)
         target = Target.load(Path(self.target), self.device, distance) if self.target else None
-        return Scorer(ears, self.prepare, target, self.chunk, distance, self.guards)
+        return Scorer(ears, self.prepare, target, chunk=self.chunk, distance=distance, guards=self.guards)
 
     def _audio(self, embedding: Embedding, heard: Sequence[Embedding]) -> tuple[int, float]:
         """Hz and seconds of the rendering that an embedding hears: that of the longest of its rate serves them all.
@@ -177,6 +177,7 @@ class Scorer:
         ears: Sequence[Ear],
         style: Prepare,
         target: Target | None,
+        *,
         chunk: int = CHUNK,
         distance: Distance | None = None,
         guards: Mapping[str, float] | None = None,

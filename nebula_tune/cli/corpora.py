@@ -12,6 +12,7 @@ from nebula_tune.errors import NebulaError
 
 
 def render(
+    *,
     nebula: Annotated[str, typer.Argument(help="A nebula's or constellation's file, or a name (default, drum).")],
     count: Annotated[int, typer.Option(help="How many sounds.")],
     out: Annotated[Path, typer.Option(help="Folder to write to.")],
@@ -48,10 +49,11 @@ def render(
         write_parameters(player, first, count, out, archive=True)
         return
     with counting("rendering") as progress:
-        write_sounds(player, first, count, out, kind, progress)
+        write_sounds(player, first, count, out, kind=kind, progress=progress)
 
 
 def dataset(
+    *,
     kind: Annotated[str, typer.Argument(help="What is swept: pitch, velocity, or timbre.")],
     out: Annotated[Path, typer.Option(help="Folder to write to.")],
     instrument: Annotated[
@@ -90,6 +92,7 @@ def dataset(
 
 
 def cache(
+    *,
     clear: Annotated[bool, typer.Option("--clear", help="Remove embedded sounds.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:

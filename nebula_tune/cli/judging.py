@@ -13,6 +13,7 @@ from nebula_tune.cli.types import Csv, DistanceOption, Json, Seed, WeightsOption
 
 
 def compare(
+    *,
     corpora: Annotated[
         list[str],
         typer.Argument(help="Two or more: folders of audio, nebulae (file or name), constellations, white-noise."),
@@ -85,6 +86,7 @@ def compare(
 
 
 def rank(
+    *,
     dataset: Annotated[Path, typer.Argument(help="Folder of <preset>/<rank>.<ext>; a rank is an integer.")],
     embedding: Annotated[
         list[str] | None, typer.Option(help="Embedding to judge; repeatable. [default: logmel, mss]")
@@ -134,6 +136,7 @@ def rank(
 
 
 def reach(
+    *,
     target: Annotated[str, typer.Argument(help="A folder of audio, a nebula or constellation, or white-noise.")],
     nebula: Annotated[
         str, typer.Option(help="Whose sounds: a nebula's or constellation's file, or a nebula's name.")
@@ -158,7 +161,16 @@ def reach(
     from nebula_tune.files import write_atomically
 
     with counting("embedding") as progress:
-        found = diagnose(target, nebula, pool, embedding, distance, group_by, synth, progress)
+        found = diagnose(
+            target,
+            nebula,
+            pool=pool,
+            embedding=embedding,
+            distance=distance,
+            group_by=group_by,
+            synth=synth,
+            progress=progress,
+        )
     text = json.dumps(found, indent=1)
     if out is not None:
         write_atomically(out, f"{text}\n".encode())
@@ -169,6 +181,7 @@ def reach(
 
 
 def embeddings(
+    *,
     fetch: Annotated[str | None, typer.Option(help="Fetch the weights of this embedding into the cache.")] = None,
     cost: Annotated[bool, typer.Option("--cost", help="Also measure seconds a sound on this machine.")] = False,
     as_json: Json = False,
@@ -192,6 +205,7 @@ def embeddings(
 
 
 def listen(
+    *,
     what: Annotated[
         list[str], typer.Argument(metavar="A B", help="Two folders, nebulae, or white-noise; with --analyse: ballots.")
     ],
@@ -221,4 +235,4 @@ def listen(
     if analyse:
         print_analysis(analyse_ballots(what, key or []), as_json)
     else:
-        print_test(make_test(what, synth, out, target_kind, pairs, seed, key), as_json)
+        print_test(make_test(what, synth, out, target_kind=target_kind, pairs=pairs, seed=seed, keys=key), as_json)

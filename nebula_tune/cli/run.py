@@ -12,6 +12,7 @@ from nebula_tune.storage.paths import DEFAULT_URL
 
 
 def run(
+    *,
     target: Annotated[
         str | None,
         typer.Option(
@@ -104,11 +105,38 @@ def run(
     from nebula_tune.tuning.pipeline import run as tune_nebula
 
     options = Options(
-        target, study, objective, embedding, weights, trials, sounds, tuple(tune or ()), tuple(freeze or ()), start,
-        name, storage, workers, executor, ray_address, gpu_share, task_timeout, seed, out, force, time_limit,
-        group_by, against, synth, target_sounds, log, artifacts, no_report, distance, constellation,
-        classes,
-    )  # fmt: skip
+        target=target,
+        study=study,
+        objective=objective,
+        embedding=embedding,
+        weights=weights,
+        trials=trials,
+        sounds=sounds,
+        tune=tuple(tune or ()),
+        freeze=tuple(freeze or ()),
+        start=start,
+        name=name,
+        storage=storage,
+        workers=workers,
+        executor=executor,
+        ray_address=ray_address,
+        gpu_share=gpu_share,
+        task_timeout=task_timeout,
+        seed=seed,
+        out=out,
+        force=force,
+        time_limit=time_limit,
+        group_by=group_by,
+        against=against,
+        synth=synth,
+        target_sounds=target_sounds,
+        log=log,
+        artifacts=artifacts,
+        no_report=no_report,
+        distance=distance,
+        constellation=constellation,
+        classes=classes,
+    )
     with RunConsole(quiet=as_json, verbose=verbose) as console:
         result = tune_nebula(options, console)
         console.finish(result.report)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 def status(
+    *,
     name: Annotated[str | None, typer.Argument(help="A study. [default: all of them]")] = None,
     storage: Storage = DEFAULT_URL,
     as_json: Json = False,
@@ -36,6 +37,7 @@ def status(
 
 
 def export(
+    *,
     name: Annotated[str, typer.Argument(help="A study.")],
     trial: Annotated[int | None, typer.Option(help="Number of a trial. [default: the study's result]")] = None,
     out: Annotated[Path | None, typer.Option(help="File to write. [default: stdout]")] = None,
@@ -52,6 +54,7 @@ def export(
 
 
 def report(
+    *,
     name: Annotated[str, typer.Argument(help="A study, finished or not.")],
     out: Annotated[Path | None, typer.Option(help="The page. [default: NAME.report.html beside the nebula]")] = None,
     storage: Storage = DEFAULT_URL,
@@ -63,6 +66,7 @@ def report(
 
 
 def dashboard(
+    *,
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8080,
     host: Annotated[str, typer.Option(help="Address to listen on. It has no login: think before you open it.")] = (
         "127.0.0.1"
@@ -77,6 +81,7 @@ def dashboard(
 
 
 def copy(
+    *,
     name: Annotated[str, typer.Argument(help="A study.")],
     to: Annotated[str, typer.Option(help="The other database: any SQLite or PostgreSQL URL.")],
     storage: Storage = DEFAULT_URL,
@@ -90,6 +95,7 @@ def copy(
 
 
 def delete(
+    *,
     name: Annotated[str, typer.Argument(help="A study.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     storage: Storage = DEFAULT_URL,

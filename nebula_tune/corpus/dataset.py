@@ -59,6 +59,7 @@ class SynthDataset(IterableDataset[Sounds]):
         nebula: Nebula | Constellation | str = "default",
         count: int = 10**9,
         batch_size: int = 128,
+        *,
         first_index: int = 0,
         split: str = "all",
         synth: str = "voice",

@@ -22,7 +22,7 @@ TABLE, ARCHIVE, NEBULA = "parameters.parquet", "parameters.npz", "nebula.json"
 
 
 def write_sounds(
-    synth: Synth, first_index: int, count: int, folder: Path, kind: str, progress: Callable[[int, int], None]
+    synth: Synth, first_index: int, count: int, folder: Path, *, kind: str, progress: Callable[[int, int], None]
 ) -> Path:
     """Write sounds ``first_index`` .. + ``count`` - 1 as ``INDEX.wav`` (16 bit), and their table beside them.
 

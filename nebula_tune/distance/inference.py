@@ -39,6 +39,7 @@ def infer(
     y: NDArray[np.float32],
     groups_x: Groups = None,
     groups_y: Groups = None,
+    *,
     seed: int = 0,
     distance: Distance | None = None,
 ) -> Inference:

@@ -64,6 +64,7 @@ def embed_source(
     style: Prepare,
     synth: type[Synth],
     first_index: int,
+    *,
     sounds: int = SYNTHETIC_SOUNDS,
     progress: Progress | None = None,
     most: int | None = None,
@@ -76,9 +77,9 @@ def embed_source(
     cache = VectorCache({"embedding": embedding.settings, "prepare": style})
     with one_thread():
         if source.folder is not None:
-            return _embed_folder(source.folder, embedding, style, cache, progress, most)
+            return _embed_folder(source.folder, embedding, style, cache, progress=progress, most=most)
         indices = range(first_index, first_index + sounds)
-        return _embed_synthetic(source.nebula, embedding, style, cache, synth, indices, progress)
+        return _embed_synthetic(source.nebula, embedding, style, cache, synth=synth, indices=indices, progress=progress)
 
 
 def embed_files(
@@ -112,6 +113,7 @@ def _embed_folder(
     embedding: Embedding,
     style: Prepare,
     cache: VectorCache,
+    *,
     progress: Progress | None,
     most: int | None,
 ) -> Embedded:
@@ -190,6 +192,7 @@ def _embed_synthetic(
     embedding: Embedding,
     style: Prepare,
     cache: VectorCache,
+    *,
     synth: type[Synth],
     indices: range,
     progress: Progress | None,

@@ -93,10 +93,11 @@ def compare(texts: Sequence[str], ears: Ears, how: Protocol, note: Note, countin
         raise SettingsError("compare needs two corpora at least: folders, nebulae or white-noise")
     sources, synth = [Source.parse(text) for text in texts], architecture(how.synth)
     reports = [
-        _under(name, embedding, sources, synth, ears, how, note, counting) for name, embedding in ears.open().items()
+        _under(name, embedding, sources, synth, ears=ears, how=how, note=note, counting=counting)
+        for name, embedding in ears.open().items()
     ]
     if how.told_apart:
-        _tell_apart(reports, sources, synth, how, note, counting)
+        _tell_apart(reports, sources, synth, how, note=note, counting=counting)
     return reports
 
 
@@ -105,6 +106,7 @@ def _tell_apart(
     sources: Sequence[Source],
     synth: type[Synth],
     how: Protocol,
+    *,
     note: Note,
     counting: Counting,
 ) -> None:
@@ -113,7 +115,7 @@ def _tell_apart(
     places = {(a["name"], b["name"]): (i, j) for i, a in enumerate(corpora) for j, b in enumerate(corpora)}
     note(f"telling corpora apart: up to {JUDGE_SECONDS} seconds of one core for each of {len(reports[0]['rows'])} rows")
     grouped_by = [GroupBy(corpus["grouped_by"]) for corpus in corpora]
-    found = telling.verdicts(sources, grouped_by, synth, how.sounds, how.seed, counting)
+    found = telling.verdicts(sources, grouped_by, synth, sounds=how.sounds, seed=how.seed, count=counting)
     for report in reports:
         for row in report["rows"]:
             row["told_apart"] = found[places[row["a"], row["b"]]]
@@ -124,6 +126,7 @@ def _under(
     embedding: Embedding,
     sources: Sequence[Source],
     synth: type[Synth],
+    *,
     ears: Ears,
     how: Protocol,
     note: Note,
@@ -135,7 +138,9 @@ def _under(
     corpora = []
     for k, (source, label) in enumerate(zip(sources, _labels(sources), strict=True)):
         first = first_index(Purpose.COMPARE, k)  # no two corpora share draws: they would be alike for that
-        embedded = embed_source(source, embedding, ears.style, synth, first, how.sounds, counting, how.sounds)
+        embedded = embed_source(
+            source, embedding, ears.style, synth, first, sounds=how.sounds, progress=counting, most=how.sounds
+        )
         by = GroupBy(how.group_by) if source.folder is not None else GroupBy.FILE
         by, groups = embedded.groups(by)
         if len(set(groups)) < 2:
@@ -221,7 +226,7 @@ def _row(
     n = how.n or min(TRIAL_SOUNDS, most // 2)
     if n > most:
         raise SettingsError(f"--n {n}: a trial takes no more than the {most} sounds of {a.name} or {b.name}")
-    values = protocol.between(xx, xy, yy, n, how.trials, np.random.default_rng([how.seed, i, j]))
+    values = protocol.between(xx, xy, yy, n=n, trials=how.trials, rng=np.random.default_rng([how.seed, i, j]))
     labels = np.concatenate([a.groups, b.groups + a.count])
     sizes = np.bincount(labels).astype(np.float64)
     sums = _sums(np.block([[xx, xy], [xy.T, yy]]), labels)
@@ -235,7 +240,7 @@ def _row(
 
 def _itself(corpus: ComparedCorpus, xx: Matrix, how: Protocol) -> dict[str, Any]:
     n = min(how.n or TRIAL_SOUNDS, len(xx) // 2)
-    values = protocol.within(xx, n, how.trials, np.random.default_rng([how.seed, len(xx)]))
+    values = protocol.within(xx, n=n, trials=how.trials, rng=np.random.default_rng([how.seed, len(xx)]))
     row = _paper(corpus, corpus, values, n) | {"mmd_unbiased": None, "ci95": None, "p_value": None}
     if corpus.count < 4:  # no two groups a half
         return row

@@ -73,6 +73,7 @@ def reach(
 def diagnose(
     target: str,
     nebula: str = "default",
+    *,
     pool: int = 6144,
     embedding: str = "logmel",
     distance: str = "l1",
@@ -93,7 +94,7 @@ def diagnose(
     heard = embed_source(
         Source.parse(target), ear, Prepare.ONSET, kind, first_index(Purpose.TARGET, 0), progress=progress
     )
-    sounds = embed_source(voice, ear, Prepare.ONSET, kind, first_index(Purpose.POOL, 0), pool, progress)
+    sounds = embed_source(voice, ear, Prepare.ONSET, kind, first_index(Purpose.POOL, 0), sounds=pool, progress=progress)
     by, groups = heard.groups(grouping)
     frozen = measure.frozen_on(torch.from_numpy(heard.vectors))
     about = {"target": target, "embedding": embedding, "distance": frozen.settings, "nebula": nebula}

@@ -48,7 +48,9 @@ class JudgedSounds:
         )
 
 
-def told(judge: str, x: JudgedSounds, y: JudgedSounds, seed: int = 0, most: int = SOUNDS, device: str = "cpu") -> float:
+def told(
+    judge: str, x: JudgedSounds, y: JudgedSounds, *, seed: int = 0, most: int = SOUNDS, device: str = "cpu"
+) -> float:
     """One judge's figure in telling sounds x from y; 0.5 = it cannot.
 
     Args:
@@ -72,6 +74,7 @@ def verdicts(
     sources: Sequence[Source],
     grouped_by: Sequence[GroupBy],
     synth: type[Synth],
+    *,
     sounds: int,
     seed: int,
     count: Counting,
@@ -86,19 +89,27 @@ def verdicts(
     for number, (judge, eye) in enumerate(EYES.items()):
         embedding = make_embedding(**eye)
         corpora = [
-            _sounds(source, by, embedding, synth, first_index(Purpose.COMPARE, k), min(sounds, SOUNDS), count)
+            _sounds(
+                source,
+                by,
+                embedding,
+                synth,
+                first=first_index(Purpose.COMPARE, k),
+                sounds=min(sounds, SOUNDS),
+                count=count,
+            )
             for k, (source, by) in enumerate(zip(sources, grouped_by, strict=True))
         ]
         for done, (i, j) in enumerate(places):
             pair = corpora[i].halves(seed) if i == j else (corpora[i], corpora[j])
             if pair is not None:
-                found[i, j] = (found[i, j] or {}) | {judge: told(judge, *pair, seed)}
+                found[i, j] = (found[i, j] or {}) | {judge: told(judge, *pair, seed=seed)}
             count(number * len(places) + done + 1, len(EYES) * len(places))
     return found
 
 
 def _sounds(
-    source: Source, by: GroupBy, embedding: Embedding, synth: type[Synth], first: int, sounds: int, count: Counting
+    source: Source, by: GroupBy, embedding: Embedding, synth: type[Synth], *, first: int, sounds: int, count: Counting
 ) -> JudgedSounds:
-    embedded = embed_source(source, embedding, Prepare.ONSET, synth, first, sounds, count, sounds)
+    embedded = embed_source(source, embedding, Prepare.ONSET, synth, first, sounds=sounds, progress=count, most=sounds)
     return JudgedSounds(embedded.vectors, np.asarray(embedded.groups(by)[1]))

@@ -15,13 +15,13 @@ from nebula_tune.arrays import Floats, Matrix
 from nebula_tune.errors import SettingsError
 
 
-def between(xx: Matrix, xy: Matrix, yy: Matrix, n: int, trials: int, rng: np.random.Generator) -> Floats:
+def between(xx: Matrix, xy: Matrix, yy: Matrix, *, n: int, trials: int, rng: np.random.Generator) -> Floats:
     """Eq. 2 of ``trials`` random choices of n sounds of x and n of y, (trials,)."""
     s, t = (_choices(len(matrix), n, trials, rng) for matrix in (xx, yy))
-    return _eq2(s, t, xx.astype(np.float64), xy.astype(np.float64), yy.astype(np.float64), n)
+    return _eq2(s, t, xx.astype(np.float64), xy.astype(np.float64), yy.astype(np.float64), n=n)
 
 
-def within(xx: Matrix, n: int, trials: int, rng: np.random.Generator) -> Floats:
+def within(xx: Matrix, *, n: int, trials: int, rng: np.random.Generator) -> Floats:
     """Eq. 2 of ``trials`` different halvings of one corpus, n sounds a half, (trials,). Raises SettingsError for more
     trials than there are halvings to draw from."""
     sounds = len(xx)
@@ -36,7 +36,7 @@ def within(xx: Matrix, n: int, trials: int, rng: np.random.Generator) -> Floats:
     for k, (first, second) in enumerate(halves.values()):
         s[k, first], t[k, second] = 1, 1
     matrix = xx.astype(np.float64)
-    return _eq2(s, t, matrix, matrix, matrix, n)
+    return _eq2(s, t, matrix, matrix, matrix, n=n)
 
 
 def _choices(sounds: int, n: int, trials: int, rng: np.random.Generator) -> Floats:
@@ -47,6 +47,6 @@ def _choices(sounds: int, n: int, trials: int, rng: np.random.Generator) -> Floa
     return rows
 
 
-def _eq2(s: Floats, t: Floats, xx: Floats, xy: Floats, yy: Floats, n: int) -> Floats:
+def _eq2(s: Floats, t: Floats, xx: Floats, xy: Floats, yy: Floats, *, n: int) -> Floats:
     value: Floats = ((s @ (2 * xy)) * t).sum(axis=1) - ((s @ xx) * s).sum(axis=1) - ((t @ yy) * t).sum(axis=1)
     return value / n**2

@@ -35,6 +35,7 @@ class RayExecutor(Executor):
         self,
         spec: ScorerSpec,
         workers: int | None,
+        *,
         address: str | None = None,
         gpu_share: float = 1.0,
         task_timeout: float | None = None,

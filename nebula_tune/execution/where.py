@@ -49,7 +49,9 @@ class Where:
         from nebula_tune.execution.ray_executor import RayExecutor
 
         workers = self.workers or (None if self.ray_address else _local_workers(self.gpu_share))
-        return RayExecutor(spec, workers, self.ray_address, self.gpu_share, self.task_timeout, note)
+        return RayExecutor(
+            spec, workers, address=self.ray_address, gpu_share=self.gpu_share, task_timeout=self.task_timeout, note=note
+        )
 
 
 def _local_workers(gpu_share: float) -> int:

@@ -72,6 +72,7 @@ class PoolRenderer:
         plan: Plan,
         embeddings: Sequence[Embedding],
         point: Point,
+        *,
         device: str,
         progress: SoundCounter,
         check: Callable[[], None],

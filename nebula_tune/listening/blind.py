@@ -47,6 +47,7 @@ def write_test(
     b: Source,
     synth: type[Synth],
     out: Path,
+    *,
     target_kind: str = KIND,
     pairs: int = PAIRS,
     seed: int | None = None,
@@ -64,7 +65,10 @@ def write_test(
     sounds: Owned = {}
     compared = []
     wanted = 2 * pairs + design.catches
-    chosen = [_choose(source, synth, wanted, pairs, owner, seed) for owner, source in (("A", a), ("B", b))]
+    chosen = [
+        _choose(source, synth, wanted=wanted, least=pairs, owner=owner, seed=seed)
+        for owner, source in (("A", a), ("B", b))
+    ]
     for owner, source, (heard, passed_over) in zip("AB", (a, b), chosen, strict=True):
         sounds |= {(owner, number): mp3 for number, mp3 in enumerate(_encode(heard))}
         name = source.name if a.name != b.name else source.text
@@ -98,7 +102,7 @@ def _check(out: Path, key: Path, pairs: int, seed: int | None, target_kind: str)
 
 
 def _choose(
-    source: Source, synth: type[Synth], wanted: int, least: int, owner: str, seed: int
+    source: Source, synth: type[Synth], *, wanted: int, least: int, owner: str, seed: int
 ) -> tuple[list[Sound], int]:
     """Sounds to play and how many were passed over. A folder with fewer than wanted gives some of them again.
 
@@ -108,7 +112,7 @@ def _choose(
     first = first_index(Purpose.LISTENING, seed)
     heard: list[Sound] = []
     passed_over = 0
-    for drawn, sound in enumerate(sounds_of(source, synth, first, SAMPLE_RATE, SECONDS, random)):
+    for drawn, sound in enumerate(sounds_of(source, synth, first, rate=SAMPLE_RATE, seconds=SECONDS, random=random)):
         if sound is None:
             passed_over += 1
         else:

@@ -15,7 +15,7 @@ from nebula_tune.synth import architecture
 
 
 def make_test(
-    what: Sequence[str], synth: str, out: Path, target_kind: str | None, pairs: int, seed: int | None,
+    what: Sequence[str], synth: str, out: Path, *, target_kind: str | None, pairs: int, seed: int | None,
     keys: Sequence[Path] | None,
 ) -> dict[str, Any]:  # fmt: skip
     """Write a test of two sources; where it is, and what it can show. Raises UserInputError."""
@@ -24,7 +24,9 @@ def make_test(
     if len(what) != 2:
         raise SettingsError(f"listen compares two, A and B, not {len(what)}: nebula-tune listen A B")
     a, b = map(Source.parse, what)
-    written = write_test(a, b, architecture(synth), out, KIND if target_kind is None else target_kind, pairs, seed)
+    written = write_test(
+        a, b, architecture(synth), out, target_kind=KIND if target_kind is None else target_kind, pairs=pairs, seed=seed
+    )
     return {"page": str(written.page), "key": str(written.key), "power": str(written.power)}
 
 

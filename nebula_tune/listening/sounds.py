@@ -39,7 +39,7 @@ class Heard:
 
 
 def sounds_of(
-    source: Source, synth: type[Synth], first_index: int, rate: int, seconds: float, random: np.random.Generator
+    source: Source, synth: type[Synth], first_index: int, *, rate: int, seconds: float, random: np.random.Generator
 ) -> Iterator[Heard | None]:
     """Sounds of a source one after the other: files in random order, a nebula's or noise's by index without end.
 
@@ -55,13 +55,13 @@ def sounds_of(
                 yield None
         return
     while True:
-        audio = synthetic(source, synth, first_index, BATCH, rate, seconds)
+        audio = synthetic(source, synth, first_index, BATCH, rate=rate, seconds=seconds)
         for number, (sound, silent) in enumerate(zip(audio, is_silent(torch.from_numpy(audio)).tolist(), strict=True)):
             yield None if silent else Heard(str(first_index + number), sound)
         first_index += BATCH
 
 
-def synthetic(source: Source, synth: type[Synth], first_index: int, count: int, rate: int, seconds: float) -> Sound:
+def synthetic(source: Source, synth: type[Synth], first_index: int, count: int, *, rate: int, seconds: float) -> Sound:
     """Sounds ``first_index`` .. + ``count`` - 1 of a nebula or of white noise, (count, samples), untrimmed."""
     if source.nebula is None:
         return white_noise(range(first_index, first_index + count), round(seconds * rate)).numpy()

@@ -167,7 +167,7 @@ def audio_of(
 ) -> tuple[list[str], list[Sound]]:
     """Sounds of a source by their names (a nebula's and noise's are consecutive indices), those that can be had."""
     if source.folder is None:
-        return list(names), list(synthetic(source, synth, int(names[0]), len(names), rate, seconds))
+        return list(names), list(synthetic(source, synth, int(names[0]), len(names), rate=rate, seconds=seconds))
     folder = source.folder
 
     def read(name: str) -> Sound | None:

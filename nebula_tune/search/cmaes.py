@@ -28,7 +28,7 @@ class CmaEs(Sampler):
         sigma: first standard deviation, as a share of each range.
     """
 
-    def __init__(self, space: Space, start: Point, trials: int, seed: int, population: int, sigma: float) -> None:
+    def __init__(self, space: Space, start: Point, trials: int, *, seed: int, population: int, sigma: float) -> None:
         self.space, self.trials, self.population = space, trials, max(2, min(population, trials))
         mean = space.to_unit(space.clip(start))
         if len(mean) == 1:  # the package refuses a single dimension: a second one that changes nothing

@@ -35,6 +35,7 @@ class Space:
         names: Sequence[str],
         start: Point,
         curve_range: tuple[float, float],
+        *,
         flags: bool,
         tune: Sequence[str] = (),
         freeze: Sequence[str] = (),

@@ -65,6 +65,7 @@ class Witness(Sampler):
         space: Space,
         start: Point,
         trials: int,
+        *,
         step: float | None = None,
         momentum: float = 0.5,
         relaxed: float = 0.6,

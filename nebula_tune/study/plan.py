@@ -61,9 +61,9 @@ class Plan:
             panel.names,
             self.point(self.start),
             self.settings.space.curve,
-            self.settings.space.symmetric,
-            self.tune,
-            self.freeze,
+            flags=self.settings.space.symmetric,
+            tune=self.tune,
+            freeze=self.freeze,
         )
 
     def point(self, nebula: Nebula) -> Point:
@@ -84,21 +84,21 @@ class Plan:
                 return Grid(space, phase.trials, seed)
             case CmaEsSettings():
                 population = phase.population or 4 + int(3 * np.log(space.dimensions))
-                return CmaEs(space, best, phase.trials, seed, population, phase.sigma)
+                return CmaEs(space, best, phase.trials, seed=seed, population=population, sigma=phase.sigma)
             case WitnessSettings():
                 start = best if phase.begin == "best" else space.start
                 return Witness(
                     space,
                     start,
                     phase.trials,
-                    phase.step,
-                    phase.momentum,
-                    phase.relaxed,
-                    phase.cooling,
-                    phase.trials_a_step,
-                    self.settings.sounds,
-                    phase.patience,
-                    Reuse(partial(self._log_radii, number), phase.reuse) if phase.reuse else None,
+                    step=phase.step,
+                    momentum=phase.momentum,
+                    relaxed=phase.relaxed,
+                    cooling=phase.cooling,
+                    trials_a_step=phase.trials_a_step,
+                    sounds=self.settings.sounds,
+                    patience=phase.patience,
+                    reuse=Reuse(partial(self._log_radii, number), phase.reuse) if phase.reuse else None,
                 )
 
     def has_curvature(self, phase: int) -> bool:
@@ -193,6 +193,7 @@ def choose_study(name: str, ready: Callable[[str], bool]) -> tuple[StudySettings
 
 def override(
     settings: StudySettings,
+    *,
     objective: str | None,
     embedding: str | None,
     weights: str | None,

@@ -42,7 +42,7 @@ class SplitTarget:
         cls, source: Source, plan: Plan, embeddings: Sequence[Embedding], progress: Progress | None = None
     ) -> SplitTarget:
         """Embed a source and split it as the plan says. Raises CorpusError."""
-        embedded = embed_corpus(source, plan, embeddings, Purpose.TARGET, progress)
+        embedded = embed_corpus(source, plan, embeddings, Purpose.TARGET, progress=progress)
         by, groups = embedded.groups(GroupBy(plan.group_by))
         return cls(source, embedded, by, np.array(groups), hold_out(groups, plan.seed))
 
@@ -113,6 +113,7 @@ def embed_corpus(
     plan: Plan,
     embeddings: Sequence[Embedding],
     purpose: Purpose,
+    *,
     progress: Progress | None = None,
     sounds: int | None = None,
     most: int | None = None,
@@ -124,7 +125,9 @@ def embed_corpus(
     """
     first, count = first_index(purpose, plan.seed), sounds or plan.target_sounds
     heard = [
-        embed_source(source, embedding, plan.settings.prepare, plan.synth, first, count, progress, most)
+        embed_source(
+            source, embedding, plan.settings.prepare, plan.synth, first, sounds=count, progress=progress, most=most
+        )
         for embedding in embeddings
     ]
     return heard[0] if len(heard) == 1 else _joined(source, heard)

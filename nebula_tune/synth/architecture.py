@@ -50,6 +50,7 @@ class Synth(ABC):
         sample_rate: int = 44100,
         seconds: float = 4.0,
         device: str | torch.device = "cpu",
+        *,
         dtype: torch.dtype = torch.float32,
         backend: str = "auto",
         threads: int | None = None,

@@ -15,7 +15,7 @@ from nebula_tune.storage.paths import DEFAULT_URL
 RESERVED = ("default", "drum", "white-noise")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """Everything `nebula-tune run` can be told; see its --help."""
 

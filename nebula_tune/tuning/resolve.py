@@ -130,14 +130,14 @@ def _planned(options: Options, settings: StudySettings) -> Plan:
     """A study's settings with the options over them. Raises SettingsError for options it cannot take."""
     settings = override(
         settings,
-        options.objective,
-        options.embedding,
-        options.weights,
-        options.trials,
-        options.sounds,
-        options.distance,
-        options.constellation,
-        options.classes,
+        objective=options.objective,
+        embedding=options.embedding,
+        weights=options.weights,
+        trials=options.trials,
+        sounds=options.sounds,
+        distance=options.distance,
+        constellation=options.constellation,
+        classes=options.classes,
     )
     return Plan(
         settings,

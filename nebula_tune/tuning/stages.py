@@ -110,7 +110,13 @@ def fit(opened: OpenedStudy, coordinator: Coordinator, point: Point) -> Fitted |
         return None
     counter = SoundCounter(most_sounds(settings), study.reporter.rendering)
     renderer = PoolRenderer(
-        coordinator.executor, study.plan, study.embeddings, point, study.device, counter, coordinator.check_stop
+        coordinator.executor,
+        study.plan,
+        study.embeddings,
+        point,
+        device=study.device,
+        progress=counter,
+        check=coordinator.check_stop,
     )
     return Fitter(renderer, opened.yardstick.distance, settings, study.plan, point).target(opened.target)
 

@@ -51,7 +51,15 @@ class Lab:
         def tell(done: int, total: int) -> None:
             self.rendered = done
 
-        return PoolRenderer(self.executor, self.plan, self.embeddings, self.point, "cpu", SoundCounter(0, tell), check)
+        return PoolRenderer(
+            self.executor,
+            self.plan,
+            self.embeddings,
+            self.point,
+            device="cpu",
+            progress=SoundCounter(0, tell),
+            check=check,
+        )
 
     def fitter(self, distance: Distance | None = None, **changes: Any) -> Fitter:
         settings = SETTINGS.model_copy(update=changes)

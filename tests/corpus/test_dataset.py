@@ -21,7 +21,7 @@ def together(batches: Any) -> Sounds:
 
 @pytest.fixture(scope="module")
 def whole() -> Sounds:
-    return together(SynthDataset("drum", 300, 128, 100, **SMALL))
+    return together(SynthDataset("drum", 300, 128, first_index=100, **SMALL))
 
 
 def by_index(sounds: Sounds) -> Sounds:
@@ -43,11 +43,11 @@ def test_sounds_are_those_of_the_voice(whole: Sounds) -> None:
 
 @pytest.mark.parametrize("batch", [1, 32, 1024])
 def test_batches_change_no_sound(whole: Sounds, batch: int) -> None:
-    assert_same(together(SynthDataset("drum", 300, batch, 100, **SMALL)), whole)
+    assert_same(together(SynthDataset("drum", 300, batch, first_index=100, **SMALL)), whole)
 
 
 def test_ranks_share_the_sounds_out(whole: Sounds) -> None:
-    parts = [list(SynthDataset("drum", 300, 32, 100, **SMALL, rank=r, world_size=3)) for r in range(3)]
+    parts = [list(SynthDataset("drum", 300, 32, first_index=100, **SMALL, rank=r, world_size=3)) for r in range(3)]
     assert [len(part) for part in parts] == [4, 3, 3]
     assert_same(by_index(together(batch for part in parts for batch in part)), whole)
 
@@ -55,7 +55,7 @@ def test_ranks_share_the_sounds_out(whole: Sounds) -> None:
 def test_workers_and_ranks_see_every_sound_once(whole: Sounds) -> None:
     parts = []
     for rank in range(2):
-        dataset = SynthDataset("drum", 300, 32, 100, **SMALL, rank=rank, world_size=2)
+        dataset = SynthDataset("drum", 300, 32, first_index=100, **SMALL, rank=rank, world_size=2)
         parts += list(DataLoader(dataset, batch_size=None, num_workers=2))
     assert_same(by_index(together(parts)), whole)
 

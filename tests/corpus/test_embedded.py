@@ -27,7 +27,7 @@ NEBULA = Nebula({"tone.pitch": 3.0, "level.decay": 0.5}, {"tone.bend": True})
 
 def embed(source: Source | Path, style: Prepare = Prepare.ONSET, first: int = 0, sounds: int = 40) -> Embedded:
     source = Source.parse(str(source)) if isinstance(source, Path) else source
-    return embed_source(source, EAR, style, ToySynth, first, sounds)
+    return embed_source(source, EAR, style, ToySynth, first, sounds=sounds)
 
 
 @pytest.fixture

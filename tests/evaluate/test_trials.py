@@ -45,7 +45,7 @@ def test_halvings_are_different_and_complete() -> None:
         for b in combinations(sorted(set(range(9)) - set(a)), 4)
         if a[0] < b[0]
     )
-    values = np.sort(trials.within(xx, 4, 31, np.random.default_rng(0)))
+    values = np.sort(trials.within(xx, n=4, trials=31, rng=np.random.default_rng(0)))
     assert all(min(abs(value - one) for one in possible) < 1e-5 for value in values)
     assert np.diff(values).min() > 1e-9, "no halving twice"
 
@@ -53,13 +53,13 @@ def test_halvings_are_different_and_complete() -> None:
 def test_more_trials_than_halvings_are_refused() -> None:
     x, _ = corpora(3, 8, 2)
     with pytest.raises(SettingsError, match="--trials 18: a corpus of 8 sounds"):
-        trials.within(matrices(x, x)[0], 4, 18, np.random.default_rng(0))
+        trials.within(matrices(x, x)[0], n=4, trials=18, rng=np.random.default_rng(0))
 
 
 def test_within_one_law_eq_2_is_its_bias() -> None:
     # 2 E d / n, as the paper's rows of a corpus with itself are (its V-statistic)
     rng = np.random.default_rng(4)
     x = rng.normal(size=(200, 10)).astype(np.float32)
-    values = trials.within(matrices(x, x)[0], 100, 200, rng)
+    values = trials.within(matrices(x, x)[0], n=100, trials=200, rng=rng)
     expected = 2 * 10 * 2 / np.sqrt(np.pi) / 100
     assert values.mean() == pytest.approx(expected, rel=0.03)

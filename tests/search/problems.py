@@ -14,7 +14,7 @@ START = Point(np.array([1.0, 0.5, 2.0, 0.025, 1.0]), np.array([1.0, 0.0, 0.0, 0.
 
 
 def space(flags: bool = True, tune: tuple[str, ...] = (), freeze: tuple[str, ...] = (), start: Point = START) -> Space:
-    return Space.around(NAMES, start, (0.1, 10.0), flags, tune, freeze)
+    return Space.around(NAMES, start, (0.1, 10.0), flags=flags, tune=tune, freeze=freeze)
 
 
 def score(value: float, curve: np.ndarray | None = None, flag: np.ndarray | None = None, **changes: object) -> Score:

@@ -16,7 +16,7 @@ from tests.search.problems import START, points, run, score, space
 
 class TestCmaEs(SamplerContract):
     def make(self, space: Space, start: Point = START, trials: int = 50, seed: int = 1) -> Sampler:
-        return CmaEs(space, start, trials, seed, population=8, sigma=0.4)
+        return CmaEs(space, start, trials, seed=seed, population=8, sigma=0.4)
 
 
 def bowl(here: Space, goal: np.ndarray) -> object:
@@ -51,31 +51,31 @@ def test_a_minimum_on_the_wall_is_reached() -> None:
 
 
 def test_a_generation_shares_its_sounds_and_the_last_may_be_short() -> None:
-    generations = run(CmaEs(space(), START, 30, 0, population=12, sigma=0.1), lambda _: score(0.0))
+    generations = run(CmaEs(space(), START, 30, seed=0, population=12, sigma=0.1), lambda _: score(0.0))
     assert [len(generation) for generation in generations] == [12, 12, 6]
     assert [{c.draw for c in generation} for generation in generations] == [{0}, {1}, {2}]
 
 
 def test_a_short_last_generation_is_not_told() -> None:
-    whole, short = (CmaEs(space(), START, trials, 0, population=12, sigma=0.1) for trials in (24, 30))
+    whole, short = (CmaEs(space(), START, trials, seed=0, population=12, sigma=0.1) for trials in (24, 30))
     for sampler in (whole, short):
         run(sampler, bowl(sampler.space, np.full(10, 0.3)))
     assert np.array_equal(whole.result().curves, short.result().curves)
 
 
 def test_the_seed_decides_the_points() -> None:
-    first, second = (points([CmaEs(space(), START, 10, seed, 10, 0.1).ask()]) for seed in (0, 1))
+    first, second = (points([CmaEs(space(), START, 10, seed=seed, population=10, sigma=0.1).ask()]) for seed in (0, 1))
     assert not np.isin(first[:, :5], second[:, :5]).any()
 
 
 def test_before_any_score_the_result_is_the_start() -> None:
-    assert CmaEs(space(), START, 10, 0, 10, 0.1).result() is START
+    assert CmaEs(space(), START, 10, seed=0, population=10, sigma=0.1).result() is START
 
 
 def test_a_trial_without_a_score_counts_as_the_worst() -> None:
     # the half of the cube where trials fail is left
     here = space(flags=False, tune=("vco.depth",))
-    sampler = CmaEs(here, START, 300, 0, 10, 0.2)
+    sampler = CmaEs(here, START, 300, seed=0, population=10, sigma=0.2)
 
     def failing(candidate: Candidate) -> Score | None:
         unit = float(here.to_unit(candidate.point)[0])

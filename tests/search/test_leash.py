@@ -85,7 +85,7 @@ def witness() -> Sampler:
 
 
 def cmaes() -> Sampler:
-    return CmaEs(SPACE, START, 600, 0, population=16, sigma=0.2)
+    return CmaEs(SPACE, START, 600, seed=0, population=16, sigma=0.2)
 
 
 def grid() -> Sampler:

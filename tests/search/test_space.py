@@ -76,5 +76,5 @@ def test_frozen_parameters_stay_as_in_the_start() -> None:
 )
 def test_globs_that_cannot_be_meant_are_refused(tune: tuple[str, ...], freeze: tuple[str, ...], message: str) -> None:
     with pytest.raises(SettingsError, match=message) as caught:
-        Space.around(NAMES, START, (0.1, 10), True, tune, freeze)
+        Space.around(NAMES, START, (0.1, 10), flags=True, tune=tune, freeze=freeze)
     assert "\n" not in str(caught.value)

@@ -61,7 +61,7 @@ def made_writer(study: ServiceStudy) -> tuple[Ledger, TrialWriter, Point]:
     ledger = Ledger(study.storage)
     ledger.begin("tiny", {}, {})
     start = Point(np.array([0.5, 1.0, 2.0]), np.array([0.0, 1.0, 0.0]))
-    return ledger, TrialWriter(ledger, "tiny", Space.around(NAMES, start, (0.1, 10.0), True)), start
+    return ledger, TrialWriter(ledger, "tiny", Space.around(NAMES, start, (0.1, 10.0), flags=True)), start
 
 
 def test_a_commit_whose_answer_is_lost_is_not_done_twice(study: ServiceStudy) -> None:

@@ -29,7 +29,7 @@ def ledger(tmp_path: Path) -> Ledger:
 @pytest.fixture
 def writer(ledger: Ledger) -> TrialWriter:
     start = Point(np.array([0.025, 1.0, 2.0]), np.array([0.0, 1.0, 0.0]))
-    return TrialWriter(ledger, "one", Space.around(NAMES, start, (0.1, 10.0), True, freeze=["b.*"]))
+    return TrialWriter(ledger, "one", Space.around(NAMES, start, (0.1, 10.0), flags=True, freeze=["b.*"]))
 
 
 def score(value: float) -> Score:

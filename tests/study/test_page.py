@@ -25,7 +25,7 @@ def ledger(tmp_path: Path) -> Ledger:
 def write(ledger: Ledger, count: int, first: int = 0) -> None:
     """Trials whose values are the last digits of their numbers; number 77 is by far the best."""
     ledger.begin("one", {}, {})
-    writer = TrialWriter(ledger, "one", Space.around(NAMES, START, (0.1, 10.0), True))
+    writer = TrialWriter(ledger, "one", Space.around(NAMES, START, (0.1, 10.0), flags=True))
     for i in range(first, first + count):
         writer.write((0, i, 0), "witness", START, i, score(-1.0 if i == 77 else 1 + i % 10))
 

@@ -64,6 +64,7 @@ class OpenL3(Embedding):
         representation: str = "mel256",
         content: str = "music",
         size: int = 512,
+        *,
         frontend: str = "legacy",
         hop: float = 0.1,
         center: bool = True,
