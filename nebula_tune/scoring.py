@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nebula_tune.arrays import Floats
-from nebula_tune.corpus.prepare import Prepare, as_read, prepare
+from nebula_tune.corpus.prepare import Prepare
 from nebula_tune.distance import L1, Distance, Joint, make_distance
 from nebula_tune.distance.joint import terms
 from nebula_tune.embedding import Embedding, embedding_class, make_embedding
+from nebula_tune.embedding.embed import vectors_of
 from nebula_tune.files import write_atomically
 from nebula_tune.nebula import Nebula
 from nebula_tune.penalties import SHARES, penalties
@@ -198,7 +199,9 @@ class Scorer:
         curves = torch.from_numpy(request.point.curves).to(raw.device)
         human = self.synth.panel.to_human(raw, curves, symmetric)
         audio = {synth: synth.render_human(human, first) for synth in dict.fromkeys(ear.synth for ear in self.ears)}
-        vectors = torch.cat([self.vectors(ear, audio[ear.synth]) for ear in self.ears], dim=1)
+        vectors = torch.cat(
+            [vectors_of(audio[ear.synth], ear.synth.sample_rate, ear.embedding, self.style) for ear in self.ears], dim=1
+        )
         heard = penalties(type(self.synth), audio[self.synth], human)
         if request.raw is not None:
             return Chunk(vectors.cpu().numpy(), np.zeros((1, 0)), np.zeros(0), np.zeros(0), heard)
@@ -210,12 +213,6 @@ class Scorer:
     def run(self, request: Request, number: int | None, chunks: Sequence[Any]) -> Chunk | Score:
         """One task of a trial: chunk ``number``, or (None) the reduction of its chunks."""
         return self.reduce(request, chunks) if number is None else self.chunk(request, number)
-
-    def vectors(self, ear: Ear, audio: Tensor) -> Tensor:
-        """Vectors (sounds, D) of audio (sounds, samples) as rendered: prepared, embedded, frames flattened."""
-        embedding = ear.embedding
-        audio = as_read(audio, ear.synth.sample_rate, embedding.sample_rate, self.style)
-        return embedding.embed_batch(prepare(audio, embedding.samples, self.style)).flatten(1)
 
     def reduce(self, request: Request, chunks: Sequence[Chunk]) -> Score:
         """The trial's score from all its chunks, in order."""

@@ -39,6 +39,11 @@ class Embedding(ABC):
         A sound's vector depends on that sound alone. A silent sound has a defined one: no NaN comes out.
         """
 
+    @property
+    def numbers(self) -> int:
+        """How many numbers a sound's vector has, frames together."""
+        return self.embed_batch(torch.zeros(1, self.samples)).numel()
+
     def cost_note(self, sounds: int) -> str:
         """What so many sounds cost to embed, where that is worth saying before a study begins; else empty."""
         return ""

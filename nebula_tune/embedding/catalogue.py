@@ -94,5 +94,4 @@ def _entry(name: str) -> Entry:
         ready = find_spec("kymatio") is not None
         return Entry(name, 8175, 32000, 2.0, OWN, ready, "" if ready else "pip install kymatio==0.3.0")
     embedding = make_embedding(name)
-    dimensions = embedding.embed_batch(torch.zeros(1, embedding.samples)).numel()
-    return Entry(name, dimensions, embedding.sample_rate, embedding.seconds, OWN, True, "")
+    return Entry(name, embedding.numbers, embedding.sample_rate, embedding.seconds, OWN, True, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -95,6 +96,23 @@ def embed_files(
             if progress:
                 progress(len(found), len(paths))
     return found
+
+
+def vectors_of(audio: torch.Tensor, rate: int, embedding: Embedding, style: Prepare) -> torch.Tensor:
+    """Vectors (sounds, D) of a synth's sounds (sounds, samples) at ``rate`` Hz: read as files are, prepared, embedded."""
+    audio = as_read(audio, rate, embedding.sample_rate, style)
+    return embedding.embed_batch(prepare(audio, embedding.samples, style)).flatten(1)
+
+
+def seconds_a_sound(embedding: Embedding) -> float:
+    """Of one core, however busy the machine is; on a GPU, by the clock. Noise, which has no silent window."""
+    clock = time.perf_counter if torch.cuda.is_available() else time.process_time
+    audio = torch.rand(1, embedding.samples, generator=torch.Generator().manual_seed(0)) - 0.5
+    with one_thread():
+        embedding.embed_batch(audio)  # the first is slower
+        began = clock()
+        embedding.embed_batch(audio).sum().item()
+        return clock() - began
 
 
 @contextmanager
@@ -208,10 +226,11 @@ def _embed_synthetic(
         for start in range(indices.start, indices.stop, BATCH):
             count = min(BATCH, indices.stop - start)
             if player:
-                audio = as_read(player.render(player.draw(start, count), start), rate, embedding.sample_rate, style)
+                made = vectors_of(player.render(player.draw(start, count), start), rate, embedding, style)
             else:
-                audio = white_noise(range(start, start + count), embedding.samples)
-            parts.append(embedding.embed_batch(prepare(audio, embedding.samples, style)).flatten(1).cpu().numpy())
+                noise = white_noise(range(start, start + count), embedding.samples)
+                made = embedding.embed_batch(prepare(noise, embedding.samples, style)).flatten(1)
+            parts.append(made.cpu().numpy())
             if progress:
                 progress(start + count - indices.start, len(indices))
         vectors = np.concatenate(parts)

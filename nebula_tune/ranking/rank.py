@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from nebula_tune.arrays import Vectors
 from nebula_tune.distance import make_distance
 from nebula_tune.embedding import Embedding
-from nebula_tune.embedding.embed import embed_files, one_thread
+from nebula_tune.embedding.embed import embed_files, seconds_a_sound
 from nebula_tune.errors import CorpusError
 from nebula_tune.evaluate.ears import Counting, Ears, Note
 from nebula_tune.ranking.ordering import (
@@ -60,7 +58,7 @@ def rank(root: Path, ears: Ears, experiments: Experiments, note: Note, counting:
     scores: dict[str, Scores] = {}
     rows = []
     for name, embedding in embeddings.items():
-        cost = _seconds_a_sound(embedding)
+        cost = seconds_a_sound(embedding)
         for normed in (False, True):
             own = unit(vectors[name]) if normed else vectors[name]
             label = f"{name} normed" if normed else name
@@ -118,17 +116,6 @@ def _embed(
         name: [np.stack([vectors[file.name] for file in preset.files]) for preset in usable.presets]
         for name, vectors in found.items()
     }
-
-
-def _seconds_a_sound(embedding: Embedding) -> float:
-    """Of one core, however busy the machine is; on a GPU, by the clock. Noise, which has no silent window."""
-    clock = time.perf_counter if torch.cuda.is_available() else time.process_time
-    audio = torch.rand(1, embedding.samples, generator=torch.Generator().manual_seed(0)) - 0.5
-    with one_thread():
-        embedding.embed_batch(audio)
-        began = clock()
-        embedding.embed_batch(audio).sum().item()
-        return clock() - began
 
 
 def _tell(dataset: RankedDataset, draws: Draws, experiments: Experiments, note: Note) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from nebula_tune.corpus.folder import Unusable, find_audio, read_audio
 from nebula_tune.corpus.source import Source
 from nebula_tune.embedding import Embedding, make_embedding
 from nebula_tune.embedding.base import own_device
-from nebula_tune.embedding.embed import one_thread
+from nebula_tune.embedding.embed import seconds_a_sound
 from nebula_tune.errors import UserInputError
 from nebula_tune.listening.sounds import Sound, encode, ready, synthetic
 from nebula_tune.report.spectrogram import spectrogram
@@ -97,16 +96,7 @@ def _affordable(heard: Sequence[Embedding], clouds: int) -> int:
 
     By this process's own time, so that what else runs on the machine does not decide how a page looks.
     """
-    import torch
-
-    seconds = 0.0
-    with one_thread():
-        for embedding in heard:
-            embedding.embed_batch(torch.zeros(1, embedding.samples))  # the first is slower
-            noise = torch.rand(1, embedding.samples, generator=torch.Generator().manual_seed(0)) - 0.5
-            began = time.process_time()
-            embedding.embed_batch(noise)
-            seconds += time.process_time() - began
+    seconds = sum(map(seconds_a_sound, heard))
     return min(DOTS // clouds, int(EMBEDDING_SECONDS / (clouds * max(seconds, 1e-6))))
 
 

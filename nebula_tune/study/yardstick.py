@@ -40,7 +40,7 @@ class Yardstick:
         distance = make_distance(settings.distance)
         if len(embeddings) > 1:
             named = zip(settings.heard, embeddings, strict=True)
-            distance = Joint([Part(one.name, _dimensions(ear), distance, one.weight) for one, ear in named])
+            distance = Joint([Part(one.name, ear.numbers, distance, one.weight) for one, ear in named])
         frozen = distance.frozen_on(torch.from_numpy(vectors))
         return cls(frozen, mean_within(vectors, groups, frozen))
 
@@ -56,8 +56,3 @@ class Yardstick:
     def read(cls, stored: Mapping[str, Any]) -> Yardstick:
         """Inverse of :meth:`as_json`."""
         return cls(make_distance(**stored["distance"]), stored["mean_distance"])
-
-
-def _dimensions(embedding: Embedding) -> int:
-    """Length of a sound's vector."""
-    return int(embedding.embed_batch(torch.zeros(1, embedding.samples)).numel())
