@@ -79,3 +79,16 @@ def test_pictures_and_sounds_stay_small() -> None:
 def test_every_option_of_listen_is_documented_and_no_other() -> None:
     table = re.findall(r"^\| `(--[a-z-]+)` \|", (ROOT / "docs/listening.md").read_text(), re.M)
     assert set(table) == options("listen")
+
+
+@pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_files_and_names_that_guide_developers_exist(page: str) -> None:
+    text = (ROOT / page).read_text()
+    files = set(re.findall(r"`((?:[a-z_0-9]+/)+[a-z_0-9-]+\.py)(?::[\w.]+)?`", text))
+    assert len(files) > 3
+    for file in files:
+        assert any((root / file).is_file() for root in (ROOT, ROOT / "nebula_tune")), file
+    for file, name in re.findall(r"`((?:[a-z_0-9]+/)*[a-z_0-9]+\.py):([\w.]+)`", text):
+        source = (ROOT / file if (ROOT / file).is_file() else ROOT / "nebula_tune" / file).read_text()
+        for part in name.split("."):
+            assert re.search(rf"^ *(class|def) {part}\b|^{part}\b.* = ", source, re.M), (file, name)
