@@ -35,7 +35,7 @@ def target() -> tuple[np.ndarray, list[str]]:
 @pytest.mark.parametrize("distance", [L1(), Euclidean(), Gaussian(8.0)])
 def test_the_part_no_sound_of_the_pool_is_near_is_found(target, distance: Distance) -> None:
     vectors, names = target
-    found = reach(vectors, names, names, cloud(2, 400, 0), distance)
+    found = reach(vectors, names, names, cloud(2, 400, 0), distance).to_json()
     far = [sound for sound in found["sounds"] if sound["name"].startswith("far")]
     near = [sound for sound in found["sounds"] if sound["name"].startswith("near")]
     assert min(sound["ratio"] for sound in far) > 1.5 and np.median([sound["ratio"] for sound in near]) < 1
@@ -54,7 +54,7 @@ def test_distances_are_the_direct_ones_and_never_within_a_group(target, monkeypa
     monkeypatch.setattr(base, "CELLS", 500)
     vectors, names = target
     pool, groups = cloud(3, 70, 1), np.repeat(np.arange(20), 2)
-    found = reach(vectors, names, groups, pool, L1())
+    found = reach(vectors, names, groups, pool, L1()).to_json()
     own = cdist(vectors, vectors, "cityblock")
     own[groups[:, None] == groups[None]] = np.inf
     np.testing.assert_allclose([sound["to_target"] for sound in found["sounds"]], own.min(axis=1), rtol=1e-5)
@@ -68,7 +68,7 @@ def test_distances_are_the_direct_ones_and_never_within_a_group(target, monkeypa
 def test_of_a_large_target_some_sounds_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST", 16)
     names = [str(k) for k in range(40)]
-    found = reach(cloud(0, 40, 0), names, names, cloud(1, 50, 0), L1())
+    found = reach(cloud(0, 40, 0), names, names, cloud(1, 50, 0), L1()).to_json()
     assert [sound["name"] for sound in found["sounds"]] == names[::3]
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nebula_tune.corpus.folder import Unusable, find_audio, read_audio
 from nebula_tune.corpus.source import Source, white_noise
+from nebula_tune.results import Row
 from nebula_tune.synth import Synth
 
 SAMPLE_RATE = 44100
@@ -109,14 +110,14 @@ def convergence(values: Sequence[tuple[str, float, bool]]) -> Any:
     return figure
 
 
-def heldout(rows: Mapping[str, Mapping[str, Any]]) -> Any:
+def heldout(rows: Mapping[str, Row]) -> Any:
     """Figure of a score card: each nebula's distance to the held-out sounds, with its interval."""
     from plotly.graph_objects import Bar, Figure
 
     names = list(rows)
-    values = [rows[name]["mmd_unbiased"] for name in names]
-    above = [rows[name]["ci95"][1] - value for name, value in zip(names, values, strict=True)]
-    below = [value - rows[name]["ci95"][0] for name, value in zip(names, values, strict=True)]
+    values = [rows[name].mmd_unbiased for name in names]
+    above = [rows[name].ci95[1] - value for name, value in zip(names, values, strict=True)]
+    below = [value - rows[name].ci95[0] for name, value in zip(names, values, strict=True)]
     error = {"type": "data", "array": above, "arrayminus": below}
     figure = Figure(Bar(x=names, y=values, error_y=error))
     figure.update_layout(title="Held-out sounds", yaxis_title="distance, unbiased, 95 %", template=None)

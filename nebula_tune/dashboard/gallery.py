@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 from nebula_tune.corpus.source import Source
 from nebula_tune.dashboard import figures
 from nebula_tune.files import write_atomically
+from nebula_tune.results import Row
 from nebula_tune.storage.ledger import Ledger, TrialKey
 from nebula_tune.study.plan import Plan
 from nebula_tune.synth.indices import Purpose, first_index
@@ -89,7 +90,7 @@ class Gallery:
             self._drawn = time.monotonic()
             self._queue.put(self._draw_convergence)
 
-    def judged(self, rows: dict[str, Any] | None) -> None:
+    def judged(self, rows: Mapping[str, Row] | None) -> None:
         """The score card is there."""
         if rows and self._thread is not None:
             self._queue.put(lambda: self._save_figure("heldout", figures.heldout(rows)))

@@ -99,7 +99,7 @@ def embed_files(
 
 
 def vectors_of(audio: torch.Tensor, rate: int, embedding: Embedding, style: Prepare) -> torch.Tensor:
-    """Vectors (sounds, D) of a synth's sounds (sounds, samples) at ``rate`` Hz: read as files are, prepared, embedded."""
+    """Vectors (sounds, D) of a synth's sounds (sounds, samples) at ``rate`` Hz, read as files are and prepared."""
     audio = as_read(audio, rate, embedding.sample_rate, style)
     return embedding.embed_batch(prepare(audio, embedding.samples, style)).flatten(1)
 

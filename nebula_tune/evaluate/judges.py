@@ -18,6 +18,7 @@ from nebula_tune.corpus.source import Source
 from nebula_tune.embedding import make_embedding
 from nebula_tune.embedding.embed import one_thread
 from nebula_tune.evaluate.telling import EYES, JudgedSounds, told
+from nebula_tune.results import SecondOpinion, Verdicts
 from nebula_tune.scoring import Request
 from nebula_tune.study.fresh import fresh_sounds
 from nebula_tune.study.plan import Plan
@@ -38,11 +39,8 @@ def real_of(target: SplitTarget) -> tuple[JudgedSounds, str]:
 
 def verdicts(
     requests: Mapping[str, Request], plan: Plan, device: str, source: Source, against: Source | None
-) -> dict[str, Any]:
-    """How easily each nebula's fresh sounds, and a second real corpus's, are told from real ones, as JSON.
-
-    ``linear`` has balanced accuracies and ``network`` AUCs, by name; 0.5 = cannot tell.
-    """
+) -> Verdicts:
+    """How easily each nebula's fresh sounds, and a second real corpus's, are told from real ones."""
     found: dict[str, Any] = {}
     for judge, eye in EYES.items():
         embedding = make_embedding(**eye, device=device)
@@ -57,32 +55,30 @@ def verdicts(
         figure = partial(told, judge, y=real, most=SOUNDS, device=device)
         with one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:  # sides beside each other, each by one thread
             found[judge] = dict(zip(sides, pool.map(figure, sides.values()), strict=True))
-    return found
+    return Verdicts(**found)
 
 
-def doubts(report: Mapping[str, Any]) -> list[str]:
-    """What speaks against a result, a plain line each: a judge, or an embedding not tuned on, prefers another nebula.
-
-    Args:
-        report: the parts of a run's report that are there: ``told_apart``, ``other``, ``heldout``.
-    """
+def doubts(told_apart: Verdicts | None, other: SecondOpinion | None) -> list[str]:
+    """What speaks against a result, a plain line each: a judge or an embedding not tuned on prefers another nebula."""
     lines = []
-    verdict = report.get("told_apart") or {}
-    for judge, named in (("linear", "linear classifier"), ("network", "network")):
+    for judge, figures in (
+        ("linear classifier", told_apart.linear if told_apart else {}),
+        ("network", told_apart.network if told_apart else {}),
+    ):
         for better, worse in (("start", "tuned"), ("tuned", "constellation")):
-            figures = verdict.get(judge, {})
             if worse in figures and figures[worse] > figures[better]:
                 lines.append(
-                    f"the {named} tells {_called(worse)} from real sounds more easily than {_called(better)} "
+                    f"the {judge} tells {_called(worse)} from real sounds more easily than {_called(better)} "
                     f"({figures[worse]:.2f}, {figures[better]:.2f})"
                 )
-    other = report.get("other") or {}
-    rows = other.get("heldout", {})
+    if other is None:
+        return lines
+    rows = other.heldout
     for better, worse in (("start", "tuned"), ("drum", "tuned"), ("tuned", "constellation")):
-        if better in rows and worse in rows and rows[worse]["mmd_unbiased"] > rows[better]["mmd_unbiased"]:
+        if better in rows and worse in rows and rows[worse].mmd_unbiased > rows[better].mmd_unbiased:
             lines.append(
-                f"under {other['embedding']}, which nothing was tuned on, {_called(worse)} is farther from held-out "
-                f"sounds than {_called(better)}"
+                f"under {other.embedding}, which nothing was tuned on, {_called(worse)} is farther from "
+                f"held-out sounds than {_called(better)}"
             )
     return lines
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from nebula_tune.arrays import Vectors
 from nebula_tune.distance import Distance
+from nebula_tune.results import Novelty
 
 COPY_PERCENT = 5  # of held-out sounds are nearer to a fitted one than what counts as a copy
 
 
-def novelty(fresh: Vectors, atoms: Vectors, held_in: Vectors, held_out: Vectors, distance: Distance) -> dict[str, Any]:
+def novelty(fresh: Vectors, atoms: Vectors, held_in: Vectors, held_out: Vectors, distance: Distance) -> Novelty:
     """Medians of distances to the nearest sound, and the share of copies.
 
     ``to_atoms``: fresh sounds to the atoms' own sounds. ``to_target``: fresh sounds to the target sounds that were
@@ -23,13 +22,13 @@ def novelty(fresh: Vectors, atoms: Vectors, held_in: Vectors, held_out: Vectors,
     """
     to_target, among_real = nearest(fresh, held_in, distance), nearest(held_out, held_in, distance)
     threshold = np.percentile(among_real, COPY_PERCENT)
-    return {
-        "to_atoms": _median(nearest(fresh, atoms, distance)),
-        "among_atoms": _median(nearest(atoms, None, distance)) if len(atoms) > 1 else None,
-        "to_target": _median(to_target),
-        "among_real": _median(among_real),
-        "copies": float((to_target < threshold).mean()),
-    }
+    return Novelty(
+        to_atoms=_median(nearest(fresh, atoms, distance)),
+        among_atoms=_median(nearest(atoms, None, distance)) if len(atoms) > 1 else None,
+        to_target=_median(to_target),
+        among_real=_median(among_real),
+        copies=float((to_target < threshold).mean()),
+    )
 
 
 def nearest(x: Vectors, y: Vectors | None, distance: Distance) -> NDArray[np.float64]:

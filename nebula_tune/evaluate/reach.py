@@ -22,6 +22,7 @@ from nebula_tune.distance import Distance, make_distance
 from nebula_tune.embedding import make_embedding, refuse_judge
 from nebula_tune.embedding.embed import Progress, embed_source
 from nebula_tune.errors import UserInputError
+from nebula_tune.results import Reach, Reached, ReachedCluster
 from nebula_tune.synth import architecture
 from nebula_tune.synth.indices import Purpose, first_index
 
@@ -31,10 +32,8 @@ SOUNDS_A_CLUSTER = 5  # at least, on average
 EXAMPLES = 5  # names of a cluster's farthest sounds
 
 
-def reach(
-    target: Vectors, names: Sequence[str], groups: Sequence[str], pool: Vectors, distance: Distance
-) -> dict[str, Any]:
-    """How near a pool of sounds (N, D) comes to each sound of a target (m, D), as JSON.
+def reach(target: Vectors, names: Sequence[str], groups: Sequence[str], pool: Vectors, distance: Distance) -> Reach:
+    """How near a pool of sounds (N, D) comes to each sound of a target (m, D).
 
     ``sounds``: for each (of at most 1000) ``to_pool``, its distance to the nearest sound of the pool; ``to_target``, to
     the nearest target sound of another group; ``ratio`` of the two; and the ``cluster`` it is in. A sound is unreached
@@ -56,18 +55,18 @@ def reach(
     ratio = to_pool / np.maximum(to_target, np.finfo(np.float32).tiny)
     unreached = ratio > 1
     cluster = _clusters(own.numpy())
-    return {
-        "pool": len(pool),
-        "unreached": float(unreached.mean()),
-        "median_ratio": float(np.median(ratio)),
-        "clusters": _described(names, cluster, ratio, unreached),
-        "sounds": [
-            {"name": name, "to_pool": p, "to_target": t, "ratio": r, "cluster": c}
+    return Reach(
+        pool=len(pool),
+        unreached=float(unreached.mean()),
+        median_ratio=float(np.median(ratio)),
+        clusters=_described(names, cluster, ratio, unreached),
+        sounds=[
+            Reached(name=name, to_pool=p, to_target=t, ratio=r, cluster=c)
             for name, p, t, r, c in zip(
                 names, to_pool.tolist(), to_target.tolist(), ratio.tolist(), cluster.tolist(), strict=True
             )
         ],
-    }
+    )
 
 
 def diagnose(
@@ -98,7 +97,9 @@ def diagnose(
     by, groups = heard.groups(grouping)
     frozen = measure.frozen_on(torch.from_numpy(heard.vectors))
     about = {"target": target, "embedding": embedding, "distance": frozen.settings, "nebula": nebula}
-    return about | {"grouped_by": by.value} | reach(heard.vectors, heard.names, groups, sounds.vectors, frozen)
+    return (
+        about | {"grouped_by": by.value} | reach(heard.vectors, heard.names, groups, sounds.vectors, frozen).to_json()
+    )
 
 
 def _clusters(distances: Vectors) -> NDArray[np.intp]:
@@ -114,18 +115,18 @@ def _clusters(distances: Vectors) -> NDArray[np.intp]:
 
 def _described(
     names: Sequence[str], cluster: NDArray[np.intp], ratio: NDArray[np.float64], unreached: NDArray[np.bool_]
-) -> list[dict[str, Any]]:
+) -> list[ReachedCluster]:
     described = []
     for number in np.unique(cluster):
         members = np.flatnonzero(cluster == number)
         farthest = members[np.argsort(-ratio[members], kind="stable")][:EXAMPLES]
         described.append(
-            {
-                "cluster": int(number),
-                "size": len(members),
-                "unreached": int(unreached[members].sum()),
-                "median_ratio": float(np.median(ratio[members])),
-                "examples": [names[k] for k in farthest],
-            }
+            ReachedCluster(
+                cluster=int(number),
+                size=len(members),
+                unreached=int(unreached[members].sum()),
+                median_ratio=float(np.median(ratio[members])),
+                examples=[names[k] for k in farthest],
+            )
         )
-    return sorted(described, key=lambda one: (-one["unreached"], one["cluster"]))
+    return sorted(described, key=lambda cluster: (-cluster.unreached, cluster.cluster))

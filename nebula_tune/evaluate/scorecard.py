@@ -14,6 +14,7 @@ from nebula_tune.distance import Distance, Joint, mmd
 from nebula_tune.distance.inference import Z95
 from nebula_tune.execution.executor import Fresh
 from nebula_tune.penalties import SHARES
+from nebula_tune.results import Row, Spread
 from nebula_tune.scoring import Request
 from nebula_tune.synth.indices import Purpose, first_index
 from nebula_tune.trial import Point
@@ -35,15 +36,14 @@ def score_card(
     held_out: Grouped,
     distance: Distance,
     others: Mapping[str, Vectors] | None = None,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Row]:
     """A row for each nebula's fresh sounds, for other corpora, and the floor: their distance to the held-out part.
 
-    A row has ``mmd`` (eq. 2), ``mmd_unbiased``, ``ci95``, ``p_value``, ``n`` and ``m``; under several embeddings also
-    the same of each (``parts``); and for a nebula what guards count (``shares``). The floor is the target's own
-    held-in part in a nebula's place.
+    Under several embeddings a row has the same of each (``parts``); for a nebula also what guards count (``shares``).
+    The floor is the target's own held-in part in a nebula's place.
     """
     rows = {
-        name: _row((vectors, None), held_out, distance) | {"shares": _shares(penalties)}
+        name: _row((vectors, None), held_out, distance, _shares(penalties))
         for name, (vectors, penalties) in fresh.items()
     }
     for name, vectors in (others or {}).items():
@@ -52,7 +52,7 @@ def score_card(
     return rows
 
 
-def spread_card(fresh: Mapping[str, Fresh], distance: Distance) -> dict[str, dict[str, Any]]:
+def spread_card(fresh: Mapping[str, Fresh], distance: Distance) -> dict[str, Spread]:
     """For diversity (section 6.2): each nebula's own spread E d(x, x') on its fresh sounds, with its 95 % interval.
 
     Beside it what spread alone hides: the shares that guards count, of silent sounds and of extreme pitch among them.
@@ -60,7 +60,7 @@ def spread_card(fresh: Mapping[str, Fresh], distance: Distance) -> dict[str, dic
     rows = {}
     for name, (vectors, penalties) in fresh.items():
         value, interval = _spread(vectors, distance)
-        rows[name] = {"value": value, "ci95": interval} | _shares(penalties)
+        rows[name] = Spread(value=value, ci95=interval, **_shares(penalties))
     return rows
 
 
@@ -68,38 +68,41 @@ def _shares(penalties: NDArray[np.float64]) -> dict[str, float]:
     return dict(zip(SHARES, penalties.mean(axis=0).tolist(), strict=True))
 
 
-def _spread(vectors: Vectors, distance: Distance) -> tuple[float, list[float]]:
+def _spread(vectors: Vectors, distance: Distance) -> tuple[float, tuple[float, float]]:
     """The mean distance of two sounds, and its 95 % interval by the jackknife."""
     n = len(vectors)
     sums = distance.within(torch.from_numpy(vectors)).numpy()
     value = float(sums.sum() / (n * (n - 1)))
     without = (sums.sum() - 2 * sums) / ((n - 1) * (n - 2))
     deviation = float(np.sqrt((n - 1) / n * np.sum((without - without.mean()) ** 2)))
-    return value, [value - Z95 * deviation, value + Z95 * deviation]
+    return value, (value - Z95 * deviation, value + Z95 * deviation)
 
 
-def gap_closed(rows: Mapping[str, Mapping[str, Any]]) -> float | None:
+def gap_closed(rows: Mapping[str, Row]) -> float | None:
     """(start - tuned) / (start - floor) on the unbiased figures; None where start and floor are one."""
-    start, tuned, floor = (rows[name]["mmd_unbiased"] for name in ("start", "tuned", "floor"))
+    start, tuned, floor = (rows[name].mmd_unbiased for name in ("start", "tuned", "floor"))
     return (start - tuned) / (start - floor) if start != floor else None
 
 
-def _row(sounds: Grouped, held_out: Grouped, distance: Distance) -> dict[str, Any]:
+def _row(sounds: Grouped, held_out: Grouped, distance: Distance, shares: Mapping[str, float] | None = None) -> Row:
     result = mmd(sounds[0], held_out[0], distance, sounds[1], held_out[1])
-    row: dict[str, Any] = {
-        "mmd": result.mmd,
-        "mmd_unbiased": result.mmd_unbiased,
-        "ci95": list(result.ci95),
-        "p_value": result.p_value,
-        "n": result.n,
-        "m": result.m,
-    }
+    found: dict[str, Any] = {}
     if isinstance(distance, Joint):
         both = zip(
             *(distance.stretches(torch.from_numpy(vectors)) for vectors in (sounds[0], held_out[0])), strict=True
         )
-        row["parts"] = {
+        found["parts"] = {
             part.name: _row((x.numpy(), sounds[1]), (y.numpy(), held_out[1]), part.distance)
             for (part, x), (_, y) in both
         }
-    return row
+    if shares is not None:
+        found["shares"] = dict(shares)
+    return Row(
+        mmd=result.mmd,
+        mmd_unbiased=result.mmd_unbiased,
+        ci95=result.ci95,
+        p_value=result.p_value,
+        n=result.n,
+        m=result.m,
+        **found,
+    )

@@ -6,12 +6,12 @@ One encoder is never enough evidence: a nebula tuned with one is to be accepted 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from nebula_tune.corpus.source import Source
 from nebula_tune.distance import L1
 from nebula_tune.embedding import make_embedding
 from nebula_tune.evaluate.scorecard import score_card
+from nebula_tune.results import SecondOpinion
 from nebula_tune.scoring import Request
 from nebula_tune.study.fresh import fresh_sounds
 from nebula_tune.study.plan import Plan
@@ -25,8 +25,8 @@ def other_ear(
     device: str,
     source: Source,
     against: Source | None,
-) -> dict[str, Any] | None:
-    """Score card (l1) under the plan's other embedding, as JSON; all is rendered in this process.
+) -> SecondOpinion | None:
+    """Score card (l1) under the plan's other embedding; all is rendered in this process.
 
     None where the study has none, or is tuned or chosen by that one.
     """
@@ -38,7 +38,5 @@ def other_ear(
     fresh = fresh_sounds(requests, plan, {"name": other.name, **other.options}, device, plan.settings.other_sounds)
     second = embed_corpus(against, plan, [embedding], Purpose.VALIDATION) if against else None
     others = {"against": second.vectors} if second else {}
-    return {
-        "embedding": other.name,
-        "heldout": score_card(fresh, target.held_in, target.held_out, L1(), others),
-    }
+    heldout = score_card(fresh, target.held_in, target.held_out, L1(), others)
+    return SecondOpinion(embedding=other.name, heldout=heldout)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +31,7 @@ from nebula_tune.fitting.weights import (
     systematic,
     trialled,
 )
+from nebula_tune.results import FittedConstellation, FittedRound
 from nebula_tune.study.plan import Plan
 from nebula_tune.study.settings import ConstellationSettings
 from nebula_tune.study.target import SplitTarget
@@ -114,12 +114,12 @@ class Stage:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A constellation, and how it was fitted, as JSON; vectors of its atoms' own sounds and of the nebula's pool."""
+    """A constellation, and how it was fitted; vectors of its atoms' own sounds and of the nebula's pool."""
 
     constellation: Constellation
     atoms: Vectors
     pool: Vectors
-    told: dict[str, Any]
+    told: FittedConstellation
 
 
 class Fitter:
@@ -151,17 +151,17 @@ class Fitter:
         stages = self.stages(heard, shrinkages)
         stage = stages[-1]
         made = self.constellation(stage, spread)
-        told = {
-            "spread": made.spread,
-            "shrinkage": shrinkages[-1],
-            "rounds": len(stages),
-            "atoms": len(made.atoms),
-            "effective_atoms": made.effective_atoms,
-            "value": stage.weights.value,
-            "gap": stage.weights.gap,
-            "lost_by_pruning": stage.weights.lost,
-            "validation": history,
-        }
+        told = FittedConstellation(
+            spread=made.spread,
+            shrinkage=shrinkages[-1],
+            rounds=len(stages),
+            atoms=len(made.atoms),
+            effective_atoms=made.effective_atoms,
+            value=stage.weights.value,
+            gap=stage.weights.gap,
+            lost_by_pruning=stage.weights.lost,
+            validation=history,
+        )
         return Fitted(made, stage.pool.vectors[stage.weights.indices], stages[0].pool.vectors, told)
 
     def constellation(self, stage: Stage, spread: float) -> Constellation:
@@ -173,10 +173,10 @@ class Fitter:
 
     def _choose(
         self, heard: TargetSounds, parts: Sequence[NDArray[np.bool_]]
-    ) -> tuple[list[float], float, list[dict[str, Any]]]:
+    ) -> tuple[list[float], float, list[FittedRound]]:
         """How much each round shrinks, so how many rounds, and which spread do best on validation groups; and all."""
         shrinkages: list[float] = []
-        history: list[dict[str, Any]] = []
+        history: list[FittedRound] = []
         chosen, best = 0.0, float("inf")
         grounds = [self._first_ground] * len(parts)
         for number in range(1, self._settings.rounds + 1):
@@ -187,15 +187,15 @@ class Fitter:
             trials = {spread: pooled([one[spread] for one in tried]) for spread in self._settings.spreads}
             value, spread = min(trial.value for trial in trials.values()), choose(trials)
             history.append(
-                {
-                    "round": number,
-                    "shrinkage": shrinkage,
-                    "spread": spread,
-                    "best": value,
-                    "by_shrinkage": {str(key): one for key, one in by_shrinkage.items()},
-                    "by_spread": {str(key): trial.value for key, trial in trials.items()},
-                    "effective_atoms": float(np.mean([stage.weights.effective for stage in stages])),
-                }
+                FittedRound(
+                    round=number,
+                    shrinkage=shrinkage,
+                    spread=spread,
+                    best=value,
+                    by_shrinkage={str(key): one for key, one in by_shrinkage.items()},
+                    by_spread={str(key): trial.value for key, trial in trials.items()},
+                    effective_atoms=float(np.mean([stage.weights.effective for stage in stages])),
+                )
             )
             if value >= best:
                 break

@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 from nebula_tune.corpus.source import Source
 from nebula_tune.distance import L1, mmd
@@ -19,6 +18,7 @@ from nebula_tune.distance.mmd import mean_within
 from nebula_tune.embedding import make_embedding
 from nebula_tune.embedding.embed import one_thread
 from nebula_tune.errors import StudyError
+from nebula_tune.results import Chosen, ChosenCandidate
 from nebula_tune.scoring import Request
 from nebula_tune.study.coordinator import Snapshot
 from nebula_tune.study.fresh import fresh_sounds
@@ -30,13 +30,13 @@ from nebula_tune.trial import Point
 
 @dataclass
 class Chooser:
-    """Chooses by a plan's choosing embedding; ``told`` says afterwards what it heard, as JSON."""
+    """Chooses by a plan's choosing embedding; ``told`` says afterwards what it heard."""
 
     plan: Plan
     source: Source
     device: str
     note: Callable[[str], None]
-    told: dict[str, Any] | None = None
+    told: Chosen | None = None
 
     def __call__(self, snapshots: Sequence[Snapshot]) -> Point:
         """The nearest of the snapshots, the first of equals. Raises CorpusError for a target it cannot hear."""
@@ -58,13 +58,13 @@ class Chooser:
         with one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
             distances = list(pool.map(distance, requests))
         chosen = distances.index(min(distances))
-        self.told = {
-            "by": named.name,
-            "sounds": settings.sounds,
-            "chosen": chosen,
-            "candidates": [
-                {"phase": one.phase, "sampler": one.sampler, "trials": one.trials, "distance": distance}
+        self.told = Chosen(
+            by=named.name,
+            sounds=settings.sounds,
+            chosen=chosen,
+            candidates=[
+                ChosenCandidate(phase=one.phase, sampler=one.sampler, trials=one.trials, distance=distance)
                 for one, distance in zip(snapshots, distances, strict=True)
             ],
-        }
+        )
         return snapshots[chosen].point

@@ -10,12 +10,13 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from nebula_tune.errors import ScoringError, StopRequested, StudyError
 from nebula_tune.execution.executor import Executor, Failure
+from nebula_tune.results import EndedEarly
 from nebula_tune.scoring import Request
 from nebula_tune.search import Candidate, Leash, Reevaluation
 from nebula_tune.search.reevaluate import Pair
@@ -72,7 +73,7 @@ class Coordinator:
     leash_cost: float = 0.0
     choose: Callable[[Sequence[Snapshot]], Point] | None = None
     failed: int = 0
-    early: list[dict[str, Any]] = field(default_factory=list)  # phases that ended early, as the report tells them
+    early: list[EndedEarly] = field(default_factory=list)
     _pending: list[tuple[TrialKey, str, Point, int, Score | Failure]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -111,9 +112,9 @@ class Coordinator:
                 sampler.tell(self._score(number, phase.sampler, generation, candidates))
                 generation, asked = generation + 1, asked + len(candidates)
             if asked < phase.trials:
-                self.early.append({"phase": number + 1, "sampler": phase.sampler, "trials": asked, "of": phase.trials})
+                self.early.append(EndedEarly(phase=number + 1, sampler=phase.sampler, trials=asked, of=phase.trials))
                 self.observer.ended_early(phase.sampler, asked, phase.trials)
-                log.info("phase ended early", extra={"fields": self.early[-1]})
+                log.info("phase ended early", extra={"fields": self.early[-1].to_json()})
             start = sampler.result()
             ends.append(start)
             self._snapshots += [Snapshot(number + 1, phase.sampler, *one) for one in sampler.snapshots()]

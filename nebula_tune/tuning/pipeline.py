@@ -11,6 +11,7 @@ from typing import Any
 from nebula_tune.dashboard.gallery import Gallery
 from nebula_tune.errors import SettingsError
 from nebula_tune.nebula import Nebula
+from nebula_tune.results import RunReport, StudyReport
 from nebula_tune.storage.database import shown
 from nebula_tune.storage.lease import Lease
 from nebula_tune.storage.paths import default_artifacts
@@ -86,27 +87,25 @@ def _work(opened: OpenedStudy, lease: Lease) -> Result:
         try:
             announce(opened, executor)
             coordinator = coordinator_of(opened, executor, lease, gallery, deadline)
-            searched = search(coordinator)
-            fitted = fit(opened, coordinator, searched.point)
-            judged = judge(opened, executor, searched.point, fitted)
-            gallery.judged(judged["heldout"])
+            point, searched = search(coordinator)
+            fitted = fit(opened, coordinator, point)
+            judged = judge(opened, executor, point, fitted)
+            gallery.judged(judged.heldout)
         finally:
             ledger.update(study.name, seconds=opened.seconds + time.monotonic() - began)
-    nebula = study.plan.nebula(searched.point)
-    report: dict[str, Any] = {
-        "ended_early": searched.ended_early,
-        "chosen": searched.chosen,
-        "divergence_from_start": searched.divergence,
-        **judged,
-        "study": study.name,
-        "storage": shown(ledger.url),
-        "nebula": str(study.out),
-        "embedding": study.plan.settings.heard_as,
-        "distance": study.plan.settings.distance,
-        "trials": trial_counts(ledger, study.name),
-        "seconds": round(opened.seconds + time.monotonic() - began, 1),
-        "target": public_target(opened.origin["target"]),
-    }
+    nebula = study.plan.nebula(point)
+    about = StudyReport(
+        study=study.name,
+        storage=shown(ledger.url),
+        nebula=str(study.out),
+        embedding=study.plan.settings.heard_as,
+        distance=study.plan.settings.distance,
+        trials=trial_counts(ledger, study.name),
+        seconds=round(opened.seconds + time.monotonic() - began, 1),
+        target=public_target(opened.origin["target"]),
+    )
+    whole = RunReport.from_json(searched.to_json() | judged.to_json() | about.to_json())
+    report = whole.to_json()
     provenance = {"identity": opened.identity, **report, "settings": study.plan.resolved(), "origin": opened.origin}
     export(study.out, nebula, fitted, provenance)
     ledger.finish(study.name, report, nebula.entries())

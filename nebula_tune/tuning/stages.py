@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from nebula_tune.files import constellation_path, shipped
 from nebula_tune.fitting.fit import Fitted, Fitter, most_sounds
 from nebula_tune.fitting.sound_pool import PoolRenderer, SoundCounter
 from nebula_tune.nebula import Nebula
+from nebula_tune.results import ConstellationReport, Judged, SearchReport
 from nebula_tune.scoring import Request, ScorerSpec
 from nebula_tune.storage.lease import Lease
 from nebula_tune.study.choosing import Chooser
@@ -29,16 +30,6 @@ from nebula_tune.synth.indices import Purpose, first_index
 from nebula_tune.trial import Point
 from nebula_tune.tuning.opened import OpenedStudy
 from nebula_tune.tuning.resolve import ResolvedStudy
-
-
-@dataclass(frozen=True)
-class Searched:
-    """Where a search ended, and how: the phases that ended early, what chose, how far from the start (nats)."""
-
-    point: Point
-    ended_early: list[dict[str, Any]]
-    chosen: dict[str, Any] | None
-    divergence: float
 
 
 def scorer_spec(opened: OpenedStudy) -> ScorerSpec:
@@ -95,12 +86,16 @@ def coordinator_of(
     )
 
 
-def search(coordinator: Coordinator) -> Searched:
-    """All trials, and the nebula that they led to. Raises ScoringError, StorageError, StopRequested."""
+def search(coordinator: Coordinator) -> tuple[Point, SearchReport]:
+    """All trials: the point that they led to, and how. Raises ScoringError, StorageError, StopRequested."""
     point = coordinator.run()
     chooser = coordinator.choose
-    told = chooser.told if isinstance(chooser, Chooser) else None
-    return Searched(point, coordinator.early, told, coordinator.leash.divergence(point))
+    report = SearchReport(
+        ended_early=coordinator.early,
+        chosen=chooser.told if isinstance(chooser, Chooser) else None,
+        divergence_from_start=coordinator.leash.divergence(point),
+    )
+    return point, report
 
 
 def fit(opened: OpenedStudy, coordinator: Coordinator, point: Point) -> Fitted | None:
@@ -121,7 +116,7 @@ def fit(opened: OpenedStudy, coordinator: Coordinator, point: Point) -> Fitted |
     return Fitter(renderer, opened.yardstick.distance, settings, study.plan, point).target(opened.target)
 
 
-def judge(opened: OpenedStudy, executor: Executor, tuned: Point, fitted: Fitted | None) -> dict[str, Any]:
+def judge(opened: OpenedStudy, executor: Executor, tuned: Point, fitted: Fitted | None) -> Judged:
     """Score card of start, hand-made and tuned nebula: on the held-out part, or (diversity) of their own spread."""
     study, plan, distance, target = opened.study, opened.study.plan, opened.yardstick.distance, opened.target
     nebulae = {"start": plan.space.start}
@@ -135,27 +130,29 @@ def judge(opened: OpenedStudy, executor: Executor, tuned: Point, fitted: Fitted 
     fresh = {name: executor.fresh(request) for name, request in requests.items()}
     if target is None or study.source is None:
         spread = spread_card(fresh, distance)
-        improves = spread["tuned"]["value"] > spread["start"]["value"]
-        return {"heldout": None, "gap_closed": None, "spread": spread, "improves": improves}
+        improves = spread["tuned"].value > spread["start"].value
+        return Judged(heldout=None, gap_closed=None, spread=spread, improves=improves)
     against = study.against
     second = embed_corpus(against, plan, study.embeddings, Purpose.VALIDATION) if against else None
     others = {"against": second.vectors} if second else {}
     rows = score_card(fresh, target.held_in, target.held_out, distance, others)
-    improves = rows["tuned"]["mmd_unbiased"] < rows["start"]["mmd_unbiased"]
     pool = [vectors for vectors, _ in fresh.values()] if fitted is None else [fitted.pool]
     embedded = target.embedded
-    near = reach(embedded.vectors, embedded.names, target.groups.tolist(), np.concatenate(pool), distance)
-    report: dict[str, Any] = {"heldout": rows, "gap_closed": gap_closed(rows), "improves": improves, "reach": near}
+    found: dict[str, Any] = {  # parts that are not there are left out of the report
+        "reach": reach(embedded.vectors, embedded.names, target.groups.tolist(), np.concatenate(pool), distance)
+    }
     if other := other_ear(requests, plan, study.device, study.source, against):
-        report["other"] = other
+        found["other"] = other
     if plan.settings.judges:
         study.reporter.note("asking the judges how easily these sounds are told from real ones")
-        report["told_apart"] = verdicts(requests, plan, study.device, study.source, against)
-    report["doubts"] = doubts(report)
+        found["told_apart"] = verdicts(requests, plan, study.device, study.source, against)
+    found["doubts"] = doubts(found.get("told_apart"), other)
     if fitted is not None:
         new = novelty(fresh["constellation"][0], fitted.atoms, target.held_in[0], target.held_out[0], distance)
-        report["constellation"] = {"file": str(constellation_path(study.out)), **fitted.told, "novelty": new}
-    return report
+        file = str(constellation_path(study.out))
+        found["constellation"] = ConstellationReport(file=file, novelty=new, **dict(fitted.told))
+    improves = rows["tuned"].mmd_unbiased < rows["start"].mmd_unbiased
+    return Judged(heldout=rows, gap_closed=gap_closed(rows), improves=improves, **found)
 
 
 def _on_top(study: ResolvedStudy) -> list[str]:

@@ -116,7 +116,7 @@ def test_a_small_target_is_not_memorised(lab: Lab) -> None:
     """50 sounds of the nebula itself: what is fitted may not be much farther from new ones than the nebula is."""
     target, held_out = (lab.executor.vectors(Request(lab.point, first, n)) for first, n in ((10**6, 50), (10**7, 400)))
     made = fit(lab, target)
-    assert made.told["shrinkage"] >= 0.3 or made.constellation.spread >= 0.3
+    assert made.told.shrinkage >= 0.3 or made.constellation.spread >= 0.3
     fresh = lab.hear(made.constellation, 3 * 10**6, 512)
     memorised = np.repeat(target, 10, axis=0)
     assert mmd(fresh, held_out).mmd_unbiased < 0.7 * mmd(memorised, held_out).mmd_unbiased

@@ -43,8 +43,8 @@ def test_novelty_sees_copies() -> None:
     fresh = normal(80, seed=2)
     fresh[:20] = real[:20]
     told = novelty(fresh, normal(30, seed=3), real, other, L1())
-    assert told["copies"] == pytest.approx(0.25, abs=0.06)
-    assert told["to_target"] == pytest.approx(told["among_real"], rel=0.15)
+    assert told.copies == pytest.approx(0.25, abs=0.06)
+    assert told.to_target == pytest.approx(told.among_real, rel=0.15)
     assert np.array_equal(nearest(real[:5], real, L1()), np.zeros(5))
     assert nearest(real, None, L1()).min() > 0
 

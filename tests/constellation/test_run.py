@@ -13,6 +13,7 @@ import torch
 
 from nebula_tune.constellation import Constellation
 from nebula_tune.evaluate.judges import doubts
+from nebula_tune.results import Judged
 from nebula_tune.synth import Voice
 from tests.study.tiny import STUDY, TinyStudy, command, make_target
 
@@ -60,7 +61,7 @@ def test_a_finished_study_gains_judges_who_hear_all_sides(target: Path, tmp_path
         assert list(told[judge]) == ["start", "drum", "tuned", "constellation", "against"]
         assert told[judge]["start"] > 0.7 and all(0 <= figure <= 1 for figure in told[judge].values())
     assert told["network"]["against"] < 0.7, "the target against itself"
-    assert report["doubts"] == doubts(report)
+    assert report["doubts"] == doubts(Judged.from_json(report).told_apart, Judged.from_json(report).other)
 
 
 @pytest.mark.slow

@@ -150,8 +150,8 @@ def test_whatever_the_order_each_has_its_distance_and_the_targets_own_nebula_is_
         choose = chooser("drum")
         assert choose(order) is drum.point
         assert choose.told is not None
-        told.append([one["distance"] for one in choose.told["candidates"]])
-        assert choose.told["chosen"] == order.index(drum), "the first of equals"
+        told.append([candidate.distance for candidate in choose.told.candidates])
+        assert choose.told.chosen == order.index(drum), "the first of equals"
     (a, b), again = told
     assert again == [b, a, b], "all are heard on the same draws"
     assert b < a / 3
