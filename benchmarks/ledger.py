@@ -49,7 +49,7 @@ def plan(search: list[dict[str, Any]], sounds: int = 32) -> Plan:
 def score(seed: int) -> Score:
     random = np.random.default_rng(seed)
     gradients = np.abs(random.normal(size=(3, 78)))
-    return Score(float(random.normal()), 1.0, {"silent": 0.0}, *gradients, deviation=1.0, advantages=np.zeros(0))
+    return Score(float(random.normal()), 1.0, {"silent": 0.0}, *gradients, deviation=1.0)
 
 
 def ours(url: str, trials: int) -> list[float]:

@@ -248,7 +248,6 @@ class Scorer:
             flag_gradient=(advantage[:, None] * flag_scores).mean(axis=0),
             flag_information=np.square(flag_scores).mean(axis=0),
             deviation=deviation,
-            advantages=advantage,
             curvature=curved.result() if curved else NO_CURVATURE,
             by_embedding=by_embedding,
         )

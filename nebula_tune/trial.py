@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +55,6 @@ class Score:
         flag_gradient: (parameters,) derivative of ``value`` by the logit of ``probabilities``.
         flag_information: (parameters,) Fisher information of those logits; 0 where a flag is decided.
         deviation: standard deviation of the witness over the sounds: the scale of both gradients.
-        advantages: (sounds,) each sound's witness less its baseline; the curve gradient is their mean with the scores.
         curvature: (rows, 2, parameters) factor A of the Gauss-Newton curvature A'A of ``value`` by log curves, then
             logits; no rows where none was asked for.
         leash_curvature: (2, parameters) what a leash adds to its diagonal.
@@ -68,7 +67,18 @@ class Score:
     flag_gradient: Floats
     flag_information: Floats
     deviation: float
-    advantages: Floats
     curvature: Floats = field(default_factory=lambda: NO_CURVATURE)
     leash_curvature: Floats | None = None
     by_embedding: Mapping[str, float] = field(default_factory=dict)
+
+    def without_gradient(self) -> Score:
+        """The score as a sampler takes it that goes by values alone."""
+        none: Floats = np.zeros(0)
+        return replace(
+            self,
+            curve_gradient=none,
+            flag_gradient=none,
+            flag_information=none,
+            curvature=NO_CURVATURE,
+            leash_curvature=None,
+        )

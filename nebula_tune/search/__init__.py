@@ -1,12 +1,18 @@
 """Samplers: scores in, next nebulae out. Pure ask and tell."""
 
-from nebula_tune.search.cmaes import CmaEs
-from nebula_tune.search.grid import Grid
+from typing import Annotated
+
+from pydantic import Field
+
+from nebula_tune.search.cmaes import CmaEs, CmaEsSettings
+from nebula_tune.search.grid import Grid, GridSettings
 from nebula_tune.search.prior import Leash
 from nebula_tune.search.reevaluate import Reevaluation
-from nebula_tune.search.reuse import Reuse
 from nebula_tune.search.sampler import Candidate, Sampler
 from nebula_tune.search.space import Space
-from nebula_tune.search.witness import Witness
+from nebula_tune.search.witness import Witness, WitnessSettings
 
-__all__ = ["Candidate", "CmaEs", "Grid", "Leash", "Reevaluation", "Reuse", "Sampler", "Space", "Witness"]
+# What a phase of a study file may be: a line here adds a sampler.
+AnySampler = Annotated[GridSettings | CmaEsSettings | WitnessSettings, Field(discriminator="sampler")]
+
+__all__ = ["AnySampler", "Candidate", "CmaEs", "Grid", "Leash", "Reevaluation", "Sampler", "Space", "Witness"]

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import numpy as np
 from cmaes import SepCMA
+from pydantic import Field
 
 from nebula_tune.arrays import Floats
-from nebula_tune.search.sampler import Candidate, Sampler
+from nebula_tune.search.sampler import Candidate, Sampler, SamplerSettings
 from nebula_tune.search.space import Space
 from nebula_tune.trial import Point, Score
+
+
+class CmaEsSettings(SamplerSettings):
+    """Separable CMA-ES; without a population CMA-ES's own, 4 + 3 log(dimensions)."""
+
+    sampler: Literal["cmaes"]
+    population: Annotated[int, Field(ge=2)] | None = 48
+    sigma: Annotated[float, Field(gt=0, le=1)] = 0.08
+
+    def make(self, space: Space, best: Point, seed: int, sounds: int) -> CmaEs:
+        population = self.population or 4 + int(3 * np.log(space.dimensions))
+        return CmaEs(space, best, self.trials, seed=seed, population=population, sigma=self.sigma)
 
 
 class CmaEs(Sampler):

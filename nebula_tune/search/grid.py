@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
-from nebula_tune.search.sampler import Candidate, Sampler, seeded
+from nebula_tune.search.sampler import Candidate, Sampler, SamplerSettings, seeded
 from nebula_tune.search.space import Space
 from nebula_tune.trial import Point, Score
 
 LEVELS = 10  # of a curve; a flag has two
+
+
+class GridSettings(SamplerSettings):
+    """Random grid search, stratified."""
+
+    sampler: Literal["grid"]
+
+    def make(self, space: Space, best: Point, seed: int, sounds: int) -> Grid:
+        return Grid(space, self.trials, seed)
 
 
 class Grid(Sampler):

@@ -8,9 +8,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
+from nebula_tune.search.space import Space
+from nebula_tune.strict import AtLeastOne, Strict
 from nebula_tune.trial import Point, Score
 
 
@@ -42,6 +45,33 @@ class Sampler(ABC):
     def snapshots(self) -> list[tuple[int, Point]]:
         """Nebulae along its way, each with the trials that it took; the last is the result."""
         return [(self.trials, self.result())]
+
+
+class SamplerSettings(Strict, ABC):
+    """A phase of a study file: a sampler by name, its trials, and options of its own.
+
+    ``needs_gradient``: whether trials are kept with their gradients, for a resumed search to go on from.
+    """
+
+    needs_gradient: ClassVar[bool] = False
+    sampler: str
+    trials: AtLeastOne
+
+    @property
+    def needs_curvature(self) -> bool:
+        """Whether trials are scored with their curvature."""
+        return False
+
+    @abstractmethod
+    def make(self, space: Space, best: Point, seed: int, sounds: int) -> Sampler:
+        """The sampler.
+
+        Args:
+            space: what is searched.
+            best: where the phase before ended; of the first, the start nebula.
+            seed: of all that is random.
+            sounds: of a trial.
+        """
 
 
 def seeded(seed: int, *purpose: int) -> np.random.Generator:

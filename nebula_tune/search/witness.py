@@ -17,14 +17,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import ceil, sqrt
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
 from nebula_tune.arrays import Floats
-from nebula_tune.search.reuse import Reuse
-from nebula_tune.search.sampler import Candidate, Sampler
+from nebula_tune.search.sampler import Candidate, Sampler, SamplerSettings
 from nebula_tune.search.space import Space
+from nebula_tune.strict import AtLeastOne, Positive, Weight
 from nebula_tune.trial import INFORMATION_FLOOR, Point, Score
 
 WANDERING = 1.625  # of a search at its first step's length, as a share of the range's width
@@ -35,6 +37,55 @@ LOGIT_BOUND = 4.0
 AVERAGED = 0.2  # share of the last steps whose mean is the result
 SNAPSHOTS = (0.7, 0.85)  # shares of the steps after which the mean of the last curves may be chosen, beside the end
 KEPT = 0.9  # share of the old curvature, and of the flags' information, kept at each step
+
+
+class WitnessSettings(SamplerSettings):
+    """Witness gradient; it begins at the start nebula, or at the best point of the phase before.
+
+    It ends early where ``patience`` trials brought nothing. Without ``curvature`` its steps follow the gradient alone.
+    Without a ``step`` range, sounds and trials give it.
+    """
+
+    needs_gradient: ClassVar[bool] = True
+    sampler: Literal["witness"]
+    step: Positive | None = None
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    curvature: bool = True
+    relaxed: Annotated[float, Field(ge=0, le=1)] = 0.6
+    cooling: Weight = 3.0
+    trials_a_step: AtLeastOne = 1
+    patience: Annotated[int, Field(ge=4)] | None = 50
+    begin: Literal["start", "best"] = "start"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_reuse(cls, data: Any) -> Any:
+        """Read over ``reuse: 0``, which older files and studies have; more of it is no longer there."""
+        if not isinstance(data, dict) or "reuse" not in data:
+            return data
+        if data["reuse"] != 0:
+            raise ValueError(
+                "reuse brought nothing and is gone; nebula-tune 0.1.0 of November 2026 was the last with it"
+            )
+        return {key: value for key, value in data.items() if key != "reuse"}
+
+    @property
+    def needs_curvature(self) -> bool:
+        return self.curvature
+
+    def make(self, space: Space, best: Point, seed: int, sounds: int) -> Witness:
+        return Witness(
+            space,
+            best if self.begin == "best" else space.start,
+            self.trials,
+            step=self.step,
+            momentum=self.momentum,
+            relaxed=self.relaxed,
+            cooling=self.cooling,
+            trials_a_step=self.trials_a_step,
+            sounds=sounds,
+            patience=self.patience,
+        )
 
 
 class Witness(Sampler):
@@ -57,7 +108,6 @@ class Witness(Sampler):
         trials_a_step: trials whose gradients are averaged for a step.
         sounds: of a trial.
         patience: trials over which the mean score has to fall by more than its standard error; None: no matter.
-        reuse: sounds of earlier trials that lend their gradients, once flags are decided.
     """
 
     def __init__(
@@ -73,7 +123,6 @@ class Witness(Sampler):
         trials_a_step: int = 1,
         sounds: int = 256,
         patience: int | None = None,
-        reuse: Reuse | None = None,
     ) -> None:
         self.space, self.trials, self.momentum, self.cooling = space, trials, momentum, cooling
         self.trials_a_step = min(trials_a_step, trials)
@@ -81,7 +130,6 @@ class Witness(Sampler):
         self.step = step or WANDERING * _width(space) * sqrt(self.trials_a_step * sounds / max(self.steps, SHORT))
         self.relaxed_steps = round(relaxed * self.steps) if space.free_flags.any() else 0
         self.patience = None if patience is None else ceil(patience / self.trials_a_step)
-        self._reuse = reuse
         self._done = 0
         self._values: list[float] = []  # of the steps since the schedule last changed
         self._last_steps = False
@@ -157,8 +205,6 @@ class Witness(Sampler):
             return result
 
         curves = mean(lambda s: s.curve_gradient / s.deviation)
-        if self._reuse and not self._relaxed:
-            curves = self._reuse.improved(curves, self._point(self._log_curves), scored)
         self._direction.add(np.stack([curves, mean(lambda s: s.flag_gradient / s.deviation)]))
         self._curvature.add(mean(lambda s: _curvature(s) / s.deviation))
         self._information.add(mean(lambda s: s.flag_information))

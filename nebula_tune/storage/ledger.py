@@ -248,9 +248,7 @@ class TrialWriter:
         values = {name: float(point.curves[k]) for k, name, _ in self._curves}
         values |= {name: float(point.symmetric[k]) for k, name, _ in self._flags}
         attributes = {"key": list(key), "sampler": sampler, "first_index": first_index, "relaxed": point.relaxed}
-        attributes |= (
-            {"error": outcome.message} if isinstance(outcome, Failure) else _score_attributes(sampler, outcome)
-        )
+        attributes |= {"error": outcome.message} if isinstance(outcome, Failure) else _score_attributes(outcome)
         now = datetime.now()
         row = {
             "study_id": self._study,
@@ -298,19 +296,17 @@ class TrialWriter:
         return row
 
 
-def _score_attributes(sampler: str, score: Score) -> dict[str, Any]:
+def _score_attributes(score: Score) -> dict[str, Any]:
     attributes: dict[str, Any] = {"mmd": score.mmd, "shares": dict(score.shares)}
     if score.by_embedding:
         attributes["by_embedding"] = dict(score.by_embedding)
-    if sampler == "witness":  # a resumed study goes on from the gradients
+    if score.curve_gradient.size:  # a resumed study goes on from the gradients
         attributes["gradient"] = {
             "deviation": score.deviation,
             "curve": score.curve_gradient.tolist(),
             "flag": score.flag_gradient.tolist(),
             "information": score.flag_information.tolist(),
         }
-        if score.advantages.size:
-            attributes["gradient"]["advantages"] = score.advantages.tolist()
         if score.curvature.size:
             attributes["gradient"]["curvature"] = score.curvature.tolist()
         if score.leash_curvature is not None:
@@ -328,7 +324,6 @@ def _read_score(value: float, attributes: dict[str, Any]) -> Score:
         flag_gradient=np.array(gradient.get("flag", ())),
         flag_information=np.array(gradient.get("information", ())),
         deviation=gradient.get("deviation", 0.0),
-        advantages=np.array(gradient.get("advantages", ())),
         curvature=np.array(gradient["curvature"]) if "curvature" in gradient else NO_CURVATURE,
         leash_curvature=np.array(gradient["leash_curvature"]) if "leash_curvature" in gradient else None,
         by_embedding=attributes.get("by_embedding", {}),

@@ -9,10 +9,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
-
-import numpy as np
 
 from nebula_tune.errors import ScoringError, StopRequested, StudyError
 from nebula_tune.execution.executor import Executor, Failure
@@ -122,7 +120,7 @@ class Coordinator:
 
     def _score(self, phase: int, sampler: str, generation: int, candidates: Sequence[Candidate]) -> list[Score | None]:
         """Scores of a generation: from the ledger where it has them, else from the executor."""
-        sounds, curvature = self.plan.settings.sounds, self.plan.has_curvature(phase)
+        sounds, curvature = self.plan.settings.sounds, self.plan.settings.search[phase].needs_curvature
         requests: dict[TrialKey, Request] = {}
         scores: dict[TrialKey, Score | None] = {}
         for index, candidate in enumerate(candidates):
@@ -140,7 +138,9 @@ class Coordinator:
             key, outcome = self.executor.wait()
             request = requests[key]
             if isinstance(outcome, Score):
-                outcome = self._leashed(phase, request.point, outcome)
+                outcome = self.leash.on(request.point, outcome)
+                if not self.plan.settings.search[phase].needs_gradient:
+                    outcome = outcome.without_gradient()
             self._pending.append((key, sampler, request.point, request.first_index, outcome))
             scores[key] = None if isinstance(outcome, Failure) else outcome
             self._count(key, outcome)
@@ -155,12 +155,6 @@ class Coordinator:
             if score is not None and not candidate.point.relaxed:
                 self._scored.append((score.value, (phase, generation, index), candidate.point))
         return ordered
-
-    def _leashed(self, phase: int, point: Point, score: Score) -> Score:
-        """A trial's score as it is told and written: with the leash, and each sound's part only where it is reused."""
-        if not getattr(self.plan.settings.search[phase], "reuse", 0):
-            score = replace(score, advantages=np.zeros(0))
-        return self.leash.on(point, score)
 
     @property
     def best(self) -> float | None:

@@ -5,30 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from nebula_tune.arrays import Floats
 from nebula_tune.corpus.prepare import Prepare
 from nebula_tune.distance import DISTANCES
 from nebula_tune.embedding import refuse_judge
 from nebula_tune.errors import SettingsError
 from nebula_tune.nebula import Nebula
-from nebula_tune.scoring import log_radii
-from nebula_tune.search import CmaEs, Grid, Reuse, Sampler, Space, Witness
+from nebula_tune.search import Sampler, Space
 from nebula_tune.study.settings import (
-    CmaEsSettings,
     ConstellationSettings,
     EmbeddingSettings,
-    GridSettings,
     StudySettings,
-    WitnessSettings,
     load_study,
 )
-from nebula_tune.synth import Synth, architecture, synth1b1
+from nebula_tune.synth import Synth, architecture
 from nebula_tune.synth.indices import Purpose, first_index
 from nebula_tune.trial import Point
 
@@ -77,44 +68,12 @@ class Plan:
 
     def sampler(self, number: int, space: Space, best: Point) -> Sampler:
         """The sampler of phase ``number``; ``best`` is where the phase before ended."""
-        phase = self.settings.search[number]
-        seed = self.seed * 1000 + number
-        match phase:
-            case GridSettings():
-                return Grid(space, phase.trials, seed)
-            case CmaEsSettings():
-                population = phase.population or 4 + int(3 * np.log(space.dimensions))
-                return CmaEs(space, best, phase.trials, seed=seed, population=population, sigma=phase.sigma)
-            case WitnessSettings():
-                start = best if phase.begin == "best" else space.start
-                return Witness(
-                    space,
-                    start,
-                    phase.trials,
-                    step=phase.step,
-                    momentum=phase.momentum,
-                    relaxed=phase.relaxed,
-                    cooling=phase.cooling,
-                    trials_a_step=phase.trials_a_step,
-                    sounds=self.settings.sounds,
-                    patience=phase.patience,
-                    reuse=Reuse(partial(self._log_radii, number), phase.reuse) if phase.reuse else None,
-                )
-
-    def has_curvature(self, phase: int) -> bool:
-        """Whether a phase's sampler goes by the curvature of its trials."""
-        return bool(getattr(self.settings.search[phase], "curvature", False))
+        return self.settings.search[number].make(space, best, self.seed * 1000 + number, self.settings.sounds)
 
     def trial_index(self, phase: int, draw: int) -> int:
         """First sound index of set number ``draw`` of a phase."""
         before = sum(p.trials for p in self.settings.search[:phase])
         return first_index(Purpose.TRIALS, self.seed, (before + draw) * self.settings.sounds)
-
-    def _log_radii(self, phase: int, draw: int, symmetric: NDArray[np.bool_]) -> Floats:
-        """Logarithms of the raw radii (sounds, parameters) of set number ``draw`` of a phase."""
-        sounds, panel = self.settings.sounds, self.synth.panel
-        drawn = synth1b1.draw(self.trial_index(phase, draw), sounds, len(panel))[:, panel.draw_order]
-        return log_radii(drawn, symmetric)
 
     def resolved(self) -> dict[str, Any]:
         """As JSON, to store, to compare and to read back with :meth:`read`."""

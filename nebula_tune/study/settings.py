@@ -8,25 +8,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from nebula_tune.corpus.prepare import Prepare
 from nebula_tune.embedding import refuse_judge
 from nebula_tune.errors import SettingsError
 from nebula_tune.files import shipped
-from nebula_tune.search import Reevaluation
+from nebula_tune.search import AnySampler, Reevaluation
+from nebula_tune.strict import AtLeastOne, Positive, Strict, Weight
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-AtLeastOne = Annotated[int, Field(ge=1)]
 DEEPEST = 20  # levels of a study file
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class SpaceSettings(_Strict):
+class SpaceSettings(Strict):
     """Range of curves (log-uniform) and whether symmetric flags are searched."""
 
     curve: tuple[Positive, Positive] = (0.1, 10.0)
@@ -39,46 +33,7 @@ class SpaceSettings(_Strict):
         return self
 
 
-class GridSettings(_Strict):
-    """Random grid search, stratified."""
-
-    sampler: Literal["grid"]
-    trials: AtLeastOne
-
-
-class CmaEsSettings(_Strict):
-    """Separable CMA-ES; without a population CMA-ES's own, 4 + 3 log(dimensions)."""
-
-    sampler: Literal["cmaes"]
-    trials: AtLeastOne
-    population: Annotated[int, Field(ge=2)] | None = 48
-    sigma: Annotated[float, Field(gt=0, le=1)] = 0.08
-
-
-class WitnessSettings(_Strict):
-    """Witness gradient; it begins at the start nebula, or at the best point of the phase before.
-
-    It ends early where ``patience`` trials brought nothing. ``reuse`` earlier trials lend their sounds where near.
-    Without ``curvature`` its steps follow the gradient alone. Without a ``step`` range, sounds and trials give it.
-    """
-
-    sampler: Literal["witness"]
-    trials: AtLeastOne
-    step: Positive | None = None
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    curvature: bool = True
-    relaxed: Annotated[float, Field(ge=0, le=1)] = 0.6
-    cooling: Weight = 3.0
-    trials_a_step: AtLeastOne = 1
-    patience: Annotated[int, Field(ge=4)] | None = 50
-    reuse: Annotated[int, Field(ge=0)] = 0
-    begin: Literal["start", "best"] = "start"
-
-
-SamplerSettings = Annotated[GridSettings | CmaEsSettings | WitnessSettings, Field(discriminator="sampler")]
-
-
-class ReevaluateSettings(_Strict):
+class ReevaluateSettings(Strict):
     """How many of the best trials are scored again, and how often; 0 repeats: not at all.
 
     With ``halving`` the worse half is dropped round by round, and only the last have all repeats.
@@ -89,7 +44,7 @@ class ReevaluateSettings(_Strict):
     halving: bool = False
 
 
-class ConstellationSettings(_Strict):
+class ConstellationSettings(Strict):
     """A constellation fitted on the tuned nebula.
 
     ``pool`` sounds a round, at most ``rounds`` of them; ``validation`` fresh sounds for each of ``spreads``;
@@ -109,7 +64,7 @@ class ConstellationSettings(_Strict):
     classes: bool = False
 
 
-class EmbeddingSettings(_Strict):
+class EmbeddingSettings(Strict):
     """An embedding by name, with its own options; its weight among several."""
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
@@ -141,7 +96,7 @@ def _by_name(value: Any) -> Any:
 NamedEmbedding = Annotated[EmbeddingSettings, BeforeValidator(_by_name)]
 
 
-class GuardSettings(_Strict):
+class GuardSettings(Strict):
     """What each guard weighs: 1 is as much, where all sounds are guilty, as the target's own mean distance."""
 
     silent: Weight = 0.0
@@ -161,7 +116,7 @@ class GuardSettings(_Strict):
         }
 
 
-class ChooseSettings(_Strict):
+class ChooseSettings(Strict):
     """What chooses among a search's ends and snapshots: an embedding that no trial hears, on ``sounds`` fresh ones."""
 
     embedding: NamedEmbedding
@@ -177,7 +132,7 @@ class ChooseSettings(_Strict):
 DIVERSITY_GUARDS = GuardSettings(silent=1.0, pitch=1.0, sweep=0.5)
 
 
-class StudySettings(_Strict):
+class StudySettings(Strict):
     """A whole study file: one embedding, or several with weights."""
 
     objective: Literal["match", "diversity"] = "match"
@@ -191,7 +146,7 @@ class StudySettings(_Strict):
     prepare: Prepare = Prepare.ONSET
     sounds: Annotated[int, Field(ge=8)] = 256
     space: SpaceSettings = SpaceSettings()
-    search: Annotated[tuple[SamplerSettings, ...], Field(min_length=1)]
+    search: Annotated[tuple[AnySampler, ...], Field(min_length=1)]
     reevaluate: ReevaluateSettings = ReevaluateSettings()
     choose: ChooseSettings | None = None
     constellation: ConstellationSettings | None = None

@@ -26,7 +26,6 @@ def score(value: float, curve: np.ndarray | None = None, flag: np.ndarray | None
         "shares": {},
         "flag_information": zeros,
         "deviation": 1.0,
-        "advantages": np.zeros(0),
         **changes,
     }
     return Score(value=value, curve_gradient=curve, flag_gradient=flag, **fields)

@@ -203,12 +203,12 @@ SEARCH = """
 import numpy as np
 from nebula_tune.search import Space, Witness
 from nebula_tune.trial import Point, Score
-space = Space.around([f"m.p{k}" for k in range(78)], Point(np.ones(78), np.zeros(78)), (0.01, 10.0), True)
+space = Space.around([f"m.p{k}" for k in range(78)], Point(np.ones(78), np.zeros(78)), (0.01, 10.0), flags=True)
 random, witness = np.random.default_rng(0), Witness(space, space.start, 12)
 while witness.ask():
     gradients = random.normal(size=(2, 78))
     rows = random.normal(size=(6, 2, 78)) * 3
-    witness.tell([Score(1.0, 1.0, {}, *gradients, np.full(78, 0.05), 10.0, np.zeros(0), curvature=rows)])
+    witness.tell([Score(1.0, 1.0, {}, *gradients, np.full(78, 0.05), 10.0, curvature=rows)])
 print(witness.result().curves.tobytes().hex())
 """
 

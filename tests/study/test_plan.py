@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-import numpy as np
+import pytest
 
 from nebula_tune.corpus.prepare import Prepare
-from nebula_tune.scoring import Request, ScorerSpec
+from nebula_tune.search.cmaes import CmaEsSettings
+from nebula_tune.search.grid import GridSettings
+from nebula_tune.search.sampler import SamplerSettings
+from nebula_tune.search.witness import WitnessSettings
 from nebula_tune.study.plan import Plan, brought_up_to_date, differences
 from nebula_tune.study.settings import StudySettings
 from nebula_tune.synth import architecture
@@ -49,8 +53,8 @@ def test_a_study_of_before_witnesses_knew_of_curvature_goes_on_without() -> None
         del stored["study"]["search"][1][key]
     then = Plan.read(stored)
     assert not then.settings.search[1].curvature and then.settings.search[1].cooling == 0
-    assert [then.has_curvature(phase) for phase in (0, 1)] == [False, False]
-    assert [plan().has_curvature(phase) for phase in (0, 1)] == [False, True]
+    assert [then.settings.search[phase].needs_curvature for phase in (0, 1)] == [False, False]
+    assert [plan().settings.search[phase].needs_curvature for phase in (0, 1)] == [False, True]
 
 
 def test_a_study_of_before_preparation_had_versions_goes_on_with_the_first() -> None:
@@ -77,12 +81,17 @@ def test_how_many_reevaluations_there_will_be() -> None:
     assert plan(reevaluate={"halving": True}).settings.reevaluations < 200
 
 
-def test_the_draws_that_are_reused_are_those_that_were_scored() -> None:
-    ear = {"name": "logmel", "sample_rate": 8000, "seconds": 0.5}
-    here = plan(embedding=ear, sounds=40, objective="diversity")
-    point = here.point(here.start)
-    request = Request(point, here.trial_index(1, 3), 40)
-    scorer = ScorerSpec("voice", [ear], Prepare.ONSET, None, "cpu").build()
-    score = scorer.reduce(request, [scorer.chunk(request, k) for k in range(-(-40 // scorer.chunk_sounds))])
-    scores = 1 + here._log_radii(1, 3, point.symmetric)
-    np.testing.assert_allclose(score.curve_gradient, (score.advantages[:, None] * scores).mean(axis=0), rtol=1e-9)
+def test_reuse_is_gone_and_zero_of_it_is_read_over() -> None:
+    phase = {"sampler": "witness", "trials": 10}
+    assert plan(search=({**phase, "reuse": 0},)) == plan(search=(phase,))
+    stored = plan(search=(phase,)).resolved()
+    before = json.loads(json.dumps(stored))
+    before["study"]["search"][0]["reuse"] = 0
+    assert brought_up_to_date(before) == stored
+    with pytest.raises(ValueError, match=r"reuse brought nothing and is gone; nebula-tune 0\.1\.0"):
+        plan(search=({**phase, "reuse": 4},))
+
+
+def test_trials_keep_gradients_where_their_sampler_goes_on_from_them() -> None:
+    kept = {kind: kind.needs_gradient for kind in SamplerSettings.__subclasses__()}
+    assert kept == {GridSettings: False, CmaEsSettings: False, WitnessSettings: True}

@@ -21,7 +21,7 @@ space: {curve: [0.01, 20.0], symmetric: true}
 prior_weight: 0.5
 search:
   - {sampler: grid, trials: 3}
-  - {sampler: witness, trials: 200, step: 0.5, patience: 8, reuse: 4}
+  - {sampler: witness, trials: 200, step: 0.5, patience: 8}
 reevaluate: {top: 2, repeats: 4, halving: true}
 """
 
@@ -65,7 +65,7 @@ def test_a_search_that_no_longer_moves_ends_early_and_says_so(leashed: TinyStudy
 
 
 def test_such_a_search_killed_and_run_again_ends_the_same(tmp_path: Path, target: Path, leashed: TinyStudy) -> None:
-    # late enough for flags to be decided, and earlier trials reused
+    # late enough for flags to be decided
     study = TinyStudy(tmp_path, target, LEASHED)
     process = study.run_until(leashed.count() - 3)
     process.send_signal(signal.SIGKILL)

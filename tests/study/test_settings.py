@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from nebula_tune.corpus.prepare import Prepare
 from nebula_tune.errors import SettingsError
+from nebula_tune.search.cmaes import CmaEsSettings
+from nebula_tune.search.grid import GridSettings
+from nebula_tune.search.witness import WitnessSettings
 from nebula_tune.study.plan import named_embeddings
 from nebula_tune.study.settings import (
-    CmaEsSettings,
     EmbeddingSettings,
-    GridSettings,
     GuardSettings,
     StudySettings,
-    WitnessSettings,
     load_study,
     shipped_studies,
 )
