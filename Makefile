@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 TORCH := torch==2.13.0
 CPU_INDEX := --no-deps --retries 1 --index-url https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test lint check slow soak browser-test deployment-test clean
+.PHONY: demo test lint check slow golden soak browser-test deployment-test clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +32,9 @@ test: lint                ## Everything CI runs
 
 slow: $(VENV)/installed   ## The longer checks that need nothing else; soak, browser-test and deployment-test are the others
 	$(BIN)/pytest -m "slow and not browser" --ignore tests/service/test_soak.py --ignore tests/service/test_commands.py
+
+golden: $(VENV)/installed   ## Five runs, to the byte what they were when the house began to be rebuilt (this kind of machine only)
+	$(BIN)/python tests/golden/record.py check
 
 soak: $(VENV)/installed   ## 20 random kills during one study of 300 trials
 	$(BIN)/pytest -m slow tests/service/test_soak.py

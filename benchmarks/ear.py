@@ -45,7 +45,7 @@ from nebula_tune.distance.joint import Joint, Part
 from nebula_tune.distance.mmd import mean_within
 from nebula_tune.embedding import Embedding, make_embedding
 from nebula_tune.embedding.embed import Embedded, embed_source, one_thread
-from nebula_tune.evaluate.classifier_test import told_apart
+from nebula_tune.evaluate.classifier_test import classifier_test
 from nebula_tune.evaluate.network_judge import out_of_fold, share_taken_for
 from nebula_tune.execution.inline import InlineExecutor
 from nebula_tune.nebula import Nebula
@@ -158,7 +158,7 @@ def judge(judged: Judged) -> dict[str, Any]:
             "target": Path(judged.target).name,
             "label": judged.label,
             "distance": distances(judged),
-            "linear": told_apart(fresh, real.vectors, groups_of(real)),
+            "linear": classifier_test(fresh, real.vectors, groups_of(real)),
             "network": network(judged),
             "shares": shares(judged.nebula),
         }

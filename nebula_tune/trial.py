@@ -57,7 +57,7 @@ class Score:
         deviation: standard deviation of the witness over the sounds: the scale of both gradients.
         curvature: (rows, 2, parameters) factor A of the Gauss-Newton curvature A'A of ``value`` by log curves, then
             logits; no rows where none was asked for.
-        leash_curvature: (2, parameters) what a leash adds to its diagonal.
+        prior_curvature: (2, parameters) what a prior adds to its diagonal.
     """
 
     value: float
@@ -68,7 +68,7 @@ class Score:
     flag_information: Floats
     deviation: float
     curvature: Floats = field(default_factory=lambda: NO_CURVATURE)
-    leash_curvature: Floats | None = None
+    prior_curvature: Floats | None = None
     by_embedding: Mapping[str, float] = field(default_factory=dict)
 
     def without_gradient(self) -> Score:
@@ -80,5 +80,5 @@ class Score:
             flag_gradient=none,
             flag_information=none,
             curvature=NO_CURVATURE,
-            leash_curvature=None,
+            prior_curvature=None,
         )

@@ -18,7 +18,7 @@ PENALTIES = np.logspace(-4, 2, 13)  # shares of the mean squared length of a cen
 SMALLEST = 1e-6  # deviation of a dimension, as a share of the largest, below which it is left out
 
 
-def told_apart(x: Vectors, y: Vectors, groups_y: Sequence[str], groups_x: Sequence[str] | None = None) -> float:
+def classifier_test(x: Vectors, y: Vectors, groups_y: Sequence[str], groups_x: Sequence[str] | None = None) -> float:
     """Balanced accuracy in telling sounds x (n, D) from y (m, D), by cross-validation over groups.
 
     Without ``groups_x`` every x is its own group. As many of each are used as the smaller side has.

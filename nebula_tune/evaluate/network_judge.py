@@ -80,7 +80,7 @@ class OutOfFold:
         return float(self.wins.mean())
 
 
-def told_apart_by_network(
+def network_test(
     x: Pictures,
     y: Pictures,
     groups_y: Sequence[str],

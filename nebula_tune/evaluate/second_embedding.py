@@ -19,7 +19,7 @@ from nebula_tune.study.target import SplitTarget, embed_corpus
 from nebula_tune.synth.indices import Purpose
 
 
-def other_ear(
+def second_embedding(
     requests: Mapping[str, Request],
     plan: Plan,
     device: str,

@@ -15,9 +15,9 @@ from nebula_tune.corpus.prepare import Prepare
 from nebula_tune.corpus.source import Source
 from nebula_tune.embedding import Embedding, make_embedding
 from nebula_tune.embedding.embed import embed_source
-from nebula_tune.evaluate.classifier_test import told_apart
+from nebula_tune.evaluate.classifier_test import classifier_test
 from nebula_tune.evaluate.ears import Counting
-from nebula_tune.evaluate.network_judge import SOUNDS, told_apart_by_network
+from nebula_tune.evaluate.network_judge import SOUNDS, network_test
 from nebula_tune.synth import Synth
 from nebula_tune.synth.indices import Purpose, first_index
 
@@ -66,8 +66,8 @@ def told(
     """
     sides = x.vectors, y.vectors, y.groups.tolist(), x.groups.tolist()
     if judge == "network":
-        return told_apart_by_network(*sides, seeds=(seed,), most=most, device=device)
-    return told_apart(*sides)
+        return network_test(*sides, seeds=(seed,), most=most, device=device)
+    return classifier_test(*sides)
 
 
 def verdicts(

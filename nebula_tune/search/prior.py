@@ -1,4 +1,4 @@
-"""A leash to the start nebula: what is minimised grows with the divergence from it, in closed form."""
+"""The prior: what is minimised grows with the divergence from the start nebula, in closed form."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PRIOR_FLAG = 0.9  # probability that the prior gives to a flag as the start has 
 
 
 @dataclass(frozen=True)
-class Leash:
+class Prior:
     """Adds ``cost`` times the Kullback-Leibler divergence (nats) of a point from the start of ``space`` to its scores.
 
     A curve c has KL(c || c0) = log(c / c0) + c0 / c - 1, whatever its flag. A free flag that is symmetric with
@@ -34,7 +34,7 @@ class Leash:
         return curves + float(np.sum(flags))
 
     def on(self, point: Point, score: Score) -> Score:
-        """The point's score with the leash in its value, gradients and curvature.
+        """The point's score with the prior in its value, gradients and curvature.
 
         That of a flag is of its divergence from what it is; p has another, which may be below zero.
         """
@@ -48,7 +48,7 @@ class Leash:
             value=score.value + self.cost * self.divergence(point),
             curve_gradient=score.curve_gradient + self.cost * (1 - self.space.start.curves / point.curves),
             flag_gradient=score.flag_gradient + self.cost * np.where(open_flags, by_logit, 0.0),
-            leash_curvature=self.cost * np.stack([self.space.start.curves / point.curves, open_flags * p * (1 - p)]),
+            prior_curvature=self.cost * np.stack([self.space.start.curves / point.curves, open_flags * p * (1 - p)]),
         )
 
     @property

@@ -285,6 +285,6 @@ def _curvature(score: Score) -> Floats:
     whole: Floats = np.zeros((2 * len(score.curve_gradient),) * 2)
     if len(rows):
         whole = np.einsum("ri,rj->ij", rows, rows)  # no BLAS: the same bits with any number of threads
-    if score.leash_curvature is not None:
-        whole = whole + np.diag(score.leash_curvature.ravel())
+    if score.prior_curvature is not None:
+        whole = whole + np.diag(score.prior_curvature.ravel())
     return whole

@@ -309,8 +309,8 @@ def _score_attributes(score: Score) -> dict[str, Any]:
         }
         if score.curvature.size:
             attributes["gradient"]["curvature"] = score.curvature.tolist()
-        if score.leash_curvature is not None:
-            attributes["gradient"]["leash_curvature"] = score.leash_curvature.tolist()
+        if score.prior_curvature is not None:
+            attributes["gradient"]["leash_curvature"] = score.prior_curvature.tolist()
     return attributes
 
 
@@ -325,6 +325,6 @@ def _read_score(value: float, attributes: dict[str, Any]) -> Score:
         flag_information=np.array(gradient.get("information", ())),
         deviation=gradient.get("deviation", 0.0),
         curvature=np.array(gradient["curvature"]) if "curvature" in gradient else NO_CURVATURE,
-        leash_curvature=np.array(gradient["leash_curvature"]) if "leash_curvature" in gradient else None,
+        prior_curvature=np.array(gradient["leash_curvature"]) if "leash_curvature" in gradient else None,
         by_embedding=attributes.get("by_embedding", {}),
     )

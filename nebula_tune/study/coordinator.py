@@ -16,7 +16,7 @@ from nebula_tune.errors import ScoringError, StopRequested, StudyError
 from nebula_tune.execution.executor import Executor, Failure
 from nebula_tune.results import EndedEarly
 from nebula_tune.scoring import Request
-from nebula_tune.search import Candidate, Leash, Reevaluation
+from nebula_tune.search import Candidate, Prior, Reevaluation
 from nebula_tune.search.reevaluate import Pair
 from nebula_tune.storage.lease import Lease
 from nebula_tune.storage.ledger import Ledger, TrialKey, TrialWriter
@@ -56,7 +56,7 @@ class Coordinator:
     """Runs one study on one executor.
 
     ``deadline`` is a time.monotonic() after which it stops, resumable; ``written`` is told of every scored trial in the
-    ledger, with its row; ``leash_cost`` is what a nat of divergence from the start nebula costs; ``choose`` picks the
+    ledger, with its row; ``prior_cost`` is what a nat of divergence from the start nebula costs; ``choose`` picks the
     result among all phases' snapshots, where a study has a chooser.
     """
 
@@ -68,7 +68,7 @@ class Coordinator:
     observer: Observer
     deadline: float | None = None
     written: Callable[[int, TrialKey, str, Point, Score], None] | None = None
-    leash_cost: float = 0.0
+    prior_cost: float = 0.0
     choose: Callable[[Sequence[Snapshot]], Point] | None = None
     failed: int = 0
     early: list[EndedEarly] = field(default_factory=list)
@@ -76,7 +76,7 @@ class Coordinator:
 
     def __post_init__(self) -> None:
         self.space = self.plan.space
-        self.leash = Leash(self.space, self.leash_cost)
+        self.prior = Prior(self.space, self.prior_cost)
         self._writer = TrialWriter(self.ledger, self.name, self.space)
         self._known = {trial.key: trial.score for trial in self.ledger.trials(self.name)}
         self._scored: list[tuple[float, TrialKey, Point]] = []
@@ -138,7 +138,7 @@ class Coordinator:
             key, outcome = self.executor.wait()
             request = requests[key]
             if isinstance(outcome, Score):
-                outcome = self.leash.on(request.point, outcome)
+                outcome = self.prior.on(request.point, outcome)
                 if not self.plan.settings.search[phase].needs_gradient:
                     outcome = outcome.without_gradient()
             self._pending.append((key, sampler, request.point, request.first_index, outcome))
@@ -218,7 +218,7 @@ class Coordinator:
             (c, r), outcome = self.executor.wait()
             if isinstance(outcome, Failure):
                 raise ScoringError(f"a re-evaluation failed: {outcome.message}; run the same command to go on")
-            outcome = self.leash.on(candidates[c], outcome)
+            outcome = self.prior.on(candidates[c], outcome)
             self.ledger.write_reevaluation(self.name, c, r, outcome)
             known[c, r] = outcome.value
             self.observer.scored(1, self.best)

@@ -44,7 +44,7 @@ class _ToReporter(logging.Handler):
 
 
 @contextmanager
-def journal(path: Path, study: str, note: Callable[[str], None]) -> Iterator[None]:
+def run_log(path: Path, study: str, note: Callable[[str], None]) -> Iterator[None]:
     """Everything nebula-tune logs while inside goes to the file (appended), its warnings also to ``note``.
 
     Raises StorageError where the file cannot be written.

@@ -20,7 +20,7 @@ from nebula_tune.storage.ledger import Ledger
 from nebula_tune.storage.paths import default_log
 from nebula_tune.study.editions import with_gains
 from nebula_tune.study.plan import brought_up_to_date
-from nebula_tune.study.run_log import journal
+from nebula_tune.study.run_log import run_log
 from nebula_tune.study.target import SplitTarget, embed_corpus
 from nebula_tune.study.yardstick import REFERENCE_SOUNDS, Yardstick
 from nebula_tune.synth.indices import Purpose
@@ -59,7 +59,7 @@ class OpenedStudy:
         study, ledger = self.study, self.ledger
         path = Path(study.options.log) if study.options.log else default_log(ledger.url)
         note = study.reporter.note
-        with journal(path, study.name, note), Lease(ledger, study.name, note) as lease:
+        with run_log(path, study.name, note), Lease(ledger, study.name, note) as lease:
             settings = json.dumps(study.plan.resolved())
             ledger.update(study.name, state="running", last_error="", settings=settings)
             log.info(

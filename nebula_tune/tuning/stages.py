@@ -14,7 +14,7 @@ from nebula_tune.evaluate.novelty import novelty
 from nebula_tune.evaluate.reach import reach
 from nebula_tune.evaluate.scorecard import SOUNDS as SCORE_CARD_SOUNDS
 from nebula_tune.evaluate.scorecard import gap_closed, requests_for, score_card, spread_card
-from nebula_tune.evaluate.second_embedding import other_ear
+from nebula_tune.evaluate.second_embedding import second_embedding
 from nebula_tune.execution.executor import Executor
 from nebula_tune.files import constellation_path, shipped
 from nebula_tune.fitting.fit import Fitted, Fitter, most_sounds
@@ -81,7 +81,7 @@ def coordinator_of(
         study.reporter,
         deadline=deadline,
         written=gallery.written,
-        leash_cost=settings.prior_weight * opened.yardstick.mean_distance,
+        prior_cost=settings.prior_weight * opened.yardstick.mean_distance,
         choose=chooser,
     )
 
@@ -93,7 +93,7 @@ def search(coordinator: Coordinator) -> tuple[Point, SearchReport]:
     report = SearchReport(
         ended_early=coordinator.early,
         chosen=chooser.told if isinstance(chooser, Chooser) else None,
-        divergence_from_start=coordinator.leash.divergence(point),
+        divergence_from_start=coordinator.prior.divergence(point),
     )
     return point, report
 
@@ -141,7 +141,7 @@ def judge(opened: OpenedStudy, executor: Executor, tuned: Point, fitted: Fitted 
     found: dict[str, Any] = {  # parts that are not there are left out of the report
         "reach": reach(embedded.vectors, embedded.names, target.groups.tolist(), np.concatenate(pool), distance)
     }
-    if other := other_ear(requests, plan, study.device, study.source, against):
+    if other := second_embedding(requests, plan, study.device, study.source, against):
         found["other"] = other
     if plan.settings.judges:
         study.reporter.note("asking the judges how easily these sounds are told from real ones")

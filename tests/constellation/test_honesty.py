@@ -7,7 +7,7 @@ import pytest
 
 from nebula_tune.corpus.groups import VALIDATION_ENOUGH, folds
 from nebula_tune.distance import L1
-from nebula_tune.evaluate.classifier_test import told_apart
+from nebula_tune.evaluate.classifier_test import classifier_test
 from nebula_tune.evaluate.novelty import nearest, novelty
 
 
@@ -17,16 +17,16 @@ def normal(sounds: int, shift: float = 0.0, seed: int = 0, dimensions: int = 30)
 
 def test_the_classifier_cannot_tell_one_law_from_itself_and_can_tell_others() -> None:
     names = [str(i) for i in range(200)]
-    assert abs(told_apart(normal(200), normal(200, seed=1), names) - 0.5) < 0.12
-    assert told_apart(normal(200), normal(200, 1.0, seed=1), names) > 0.95
-    assert 0.6 < told_apart(normal(200), normal(200, 0.25, seed=1), names) < 0.9
+    assert abs(classifier_test(normal(200), normal(200, seed=1), names) - 0.5) < 0.12
+    assert classifier_test(normal(200), normal(200, 1.0, seed=1), names) > 0.95
+    assert 0.6 < classifier_test(normal(200), normal(200, 0.25, seed=1), names) < 0.9
 
 
 def test_more_dimensions_than_sounds_and_constant_ones_do_no_harm() -> None:
     x, y = normal(40, dimensions=3000), normal(60, 0.3, seed=1, dimensions=3000)
     x[:, :5] = y[:, :5] = 1
-    assert told_apart(x, y, [str(i) for i in range(60)]) > 0.9
-    assert told_apart(np.ones_like(x), np.ones_like(x), [str(i) for i in range(40)]) <= 0.5
+    assert classifier_test(x, y, [str(i) for i in range(60)]) > 0.9
+    assert classifier_test(np.ones_like(x), np.ones_like(x), [str(i) for i in range(40)]) <= 0.5
 
 
 def test_sounds_of_one_group_do_not_tell_on_each_other() -> None:
@@ -34,8 +34,8 @@ def test_sounds_of_one_group_do_not_tell_on_each_other() -> None:
     x, y = (np.repeat(normal(20, seed=seed), 8, axis=0) for seed in (0, 1))
     own = np.repeat(np.arange(20), 8).astype(str)
     alone = np.arange(160).astype(str)
-    assert told_apart(x, y, alone, alone) > 0.8
-    assert abs(told_apart(x, y, own, own) - 0.5) < 0.25
+    assert classifier_test(x, y, alone, alone) > 0.8
+    assert abs(classifier_test(x, y, own, own) - 0.5) < 0.25
 
 
 def test_novelty_sees_copies() -> None:

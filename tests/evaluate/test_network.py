@@ -9,7 +9,7 @@ from scipy.stats import mannwhitneyu
 
 from nebula_tune.errors import UserInputError
 from nebula_tune.evaluate import network_judge as network
-from nebula_tune.evaluate.network_judge import out_of_fold, share_taken_for, told_apart_by_network, wins
+from nebula_tune.evaluate.network_judge import network_test, out_of_fold, share_taken_for, wins
 
 FRAMES = 16  # of small pictures, to be quick
 
@@ -43,16 +43,16 @@ def files(pictures: np.ndarray) -> list[str]:
 def test_two_draws_of_one_law_cannot_be_told_apart() -> None:
     rng = np.random.default_rng(0)
     x, y = stripes(rng, 60, 6), stripes(rng, 60, 6)
-    assert 0.35 < told_apart_by_network(x, y, files(y), seeds=(0, 1)) < 0.65
+    assert 0.35 < network_test(x, y, files(y), seeds=(0, 1)) < 0.65
 
 
 def test_different_laws_always_can() -> None:
     rng = np.random.default_rng(1)
     x, y = stripes(rng, 40, 6), stripes(rng, 50, 9)
-    found = told_apart_by_network(x, y, files(y))
+    found = network_test(x, y, files(y))
     assert found > 0.95
     flat = [side.reshape(len(side), -1) for side in (x, y)]
-    assert told_apart_by_network(*flat, files(y)) == found, "vectors as the cache has them"
+    assert network_test(*flat, files(y)) == found, "vectors as the cache has them"
 
 
 def test_a_group_is_never_learnt_from_and_judged() -> None:
@@ -62,7 +62,7 @@ def test_a_group_is_never_learnt_from_and_judged() -> None:
     x, y = spectra(rng, np.arange(96)), spectra(rng, kits)
     honest = out_of_fold(x, y, [f"kit {k}" for k in kits])
     assert all(len(set(honest.y.folds[kits == kit])) == 1 for kit in range(6))
-    assert honest.auc < 0.6 and told_apart_by_network(x, y, files(y)) > 0.95
+    assert honest.auc < 0.6 and network_test(x, y, files(y)) > 0.95
 
 
 def test_folds_are_whole_groups_of_both_sides_and_none_is_empty() -> None:
@@ -116,14 +116,14 @@ def test_wins_are_mann_and_whitneys() -> None:
 @pytest.mark.parametrize(("n", "m", "groups"), [(16, 22, 22), (16, 16, 2), (3, 40, 40)])
 def test_small_sides_are_judged_too(n: int, m: int, groups: int) -> None:
     rng = np.random.default_rng(7)
-    found = told_apart_by_network(stripes(rng, n, 6), stripes(rng, m, 9), [f"{k % groups}" for k in range(m)])
+    found = network_test(stripes(rng, n, 6), stripes(rng, m, 9), [f"{k % groups}" for k in range(m)])
     assert 0.5 < found <= 1
 
 
 def test_a_single_group_is_one_clear_line() -> None:
     y = stripes(np.random.default_rng(8), 20, 6)
     with pytest.raises(UserInputError, match="two groups on each side") as caught:
-        told_apart_by_network(y, y, ["kit"] * 20)
+        network_test(y, y, ["kit"] * 20)
     assert "\n" not in str(caught.value)
 
 

@@ -35,7 +35,7 @@ def writer(ledger: Ledger) -> TrialWriter:
 def score(value: float) -> Score:
     numbers = np.random.default_rng(1).normal(size=(3, 3)) / 3
     return Score(value, value + 1, {"silent": 0.25}, *numbers, deviation=1 / 3,
-                 curvature=numbers.repeat(4).reshape(3, 2, 6), leash_curvature=numbers[:2])  # fmt: skip
+                 curvature=numbers.repeat(4).reshape(3, 2, 6), prior_curvature=numbers[:2])  # fmt: skip
 
 
 def test_a_trial_reads_back_bit_for_bit(ledger: Ledger, writer: TrialWriter) -> None:
@@ -48,7 +48,7 @@ def test_a_trial_reads_back_bit_for_bit(ledger: Ledger, writer: TrialWriter) -> 
     np.testing.assert_array_equal(first.score.curve_gradient, score(0).curve_gradient)
     np.testing.assert_array_equal(first.score.flag_information, score(0).flag_information)
     np.testing.assert_array_equal(first.score.curvature, score(0).curvature)
-    np.testing.assert_array_equal(first.score.leash_curvature, score(0).leash_curvature)
+    np.testing.assert_array_equal(first.score.prior_curvature, score(0).prior_curvature)
     assert first.params == {"a.x.curve": 0.1 + 0.2, "a.y.curve": 1 / 3, "a.x.symmetric": False, "a.y.symmetric": True}
     assert second.key == (1, 2, 4) and second.score is None
 
