@@ -36,7 +36,7 @@ def quantile(share: float, curve: float, symmetric: bool) -> float:
 
 
 @dataclass(frozen=True)
-class Spread:
+class ParameterDensity:
     """One parameter under one nebula, for the page: curve and flag, median and middle 90 % in words, and a picture."""
 
     curve: float
@@ -55,8 +55,8 @@ class Change:
     lowest: str
     highest: str
     moved: float
-    before: Spread
-    after: Spread | None
+    before: ParameterDensity
+    after: ParameterDensity | None
 
 
 def changes(panel: Panel, before: Nebula, after: Nebula | None) -> list[Change]:
@@ -92,10 +92,10 @@ def human(parameter: Parameter, unit: float, named: bool = True) -> str:
     return f"{digits} {parameter.unit}".strip() if named else digits
 
 
-def _spread(parameter: Parameter, curve: float, symmetric: bool) -> Spread:
+def _spread(parameter: Parameter, curve: float, symmetric: bool) -> ParameterDensity:
     low, median, high = (quantile(share, curve, symmetric) for share in (0.05, 0.5, 0.95))
     middle = f"{human(parameter, low, False)} … {human(parameter, high)}"
-    return Spread(curve, symmetric, human(parameter, median), middle, _outline(curve, symmetric))
+    return ParameterDensity(curve, symmetric, human(parameter, median), middle, _outline(curve, symmetric))
 
 
 def _outline(curve: float, symmetric: bool) -> str:
