@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from nebula_tune import console
+from nebula_tune.cli import console
 from nebula_tune.penalties import SHARES, penalties
 from nebula_tune.study.settings import GuardSettings
 from nebula_tune.synth import FM, Synth, Voice

@@ -13,7 +13,7 @@ import torch
 from nebula_tune.corpus.folder import read_audio
 from nebula_tune.corpus.prepare import Prepare, as_read, prepare
 from nebula_tune.corpus.source import Source, white_noise
-from nebula_tune.embedding import embedded
+from nebula_tune.embedding import embed as embedded
 from nebula_tune.embedding.embed import Embedded, embed_source
 from nebula_tune.errors import CorpusError
 from nebula_tune.nebula import Nebula
