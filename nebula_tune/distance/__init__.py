@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from nebula_tune.additions import added, load_added
 from nebula_tune.distance.energy import L1, Euclidean, SortedCorpus
 from nebula_tune.distance.joint import Joint, Part
 from nebula_tune.distance.kernel import Gaussian
@@ -14,17 +15,24 @@ from nebula_tune.errors import UserInputError
 DISTANCES: dict[str, type[Distance]] = {kind.name: kind for kind in (L1, Euclidean, Gaussian)}
 
 
+def distance_names() -> list[str]:
+    """All distances that a study can name, those of other packages last."""
+    return [*DISTANCES, *(name for name in added("distance") if name not in DISTANCES)]
+
+
 def make_distance(name: str, **options: Any) -> Distance:
     """The distance of these ``settings``, or of that name. Raises UserInputError for what is unknown."""
     if name == Joint.name:
         parts = [Part(**part | {"distance": make_distance(**part["distance"])}) for part in options["parts"]]
         return Joint(parts, options["frozen"])
-    if name not in DISTANCES:
-        raise UserInputError(f"no distance {name!r}; known: {', '.join(DISTANCES)}")
+    kind: Any = DISTANCES.get(name) or load_added("distance", name, Distance)
+    if kind is None:
+        raise UserInputError(f"no distance {name!r}; known: {', '.join(distance_names())}")
     try:
-        return DISTANCES[name](**options)
+        distance: Distance = kind(**options)
     except TypeError as error:
         raise UserInputError(f"distance {name} does not take these options: {error}") from error
+    return distance
 
 
 __all__ = [
@@ -38,6 +46,7 @@ __all__ = [
     "Joint",
     "Part",
     "SortedCorpus",
+    "distance_names",
     "l1_mmd",
     "make_distance",
     "mean_within",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from nebula_tune.additions import added, load_added
 from nebula_tune.embedding.base import Embedding
 from nebula_tune.errors import EmbeddingError
 
@@ -44,7 +45,9 @@ def embedding_class(name: str) -> type[Embedding]:
     """The class behind a name, a judge's too. Raises EmbeddingError for an unknown one."""
     known = EMBEDDINGS | JUDGES
     if name not in known:
-        raise EmbeddingError(f"no embedding {name!r}; known: {', '.join(EMBEDDINGS)}")
+        if another := load_added("embedding", name, Embedding):
+            return another
+        raise EmbeddingError(f"no embedding {name!r}; known: {', '.join([*EMBEDDINGS, *added('embedding')])}")
     module, _, attribute = known[name].partition(":")
     found: type[Embedding] = getattr(import_module(module), attribute)
     return found

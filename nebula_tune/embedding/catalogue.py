@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from nebula_tune.embedding import COALA, EMBEDDINGS, OPENL3, Embedding, make_embedding
-from nebula_tune.errors import EmbeddingError
+from nebula_tune.additions import added
+from nebula_tune.embedding import COALA, EMBEDDINGS, OPENL3, Embedding, embedding_class, make_embedding
+from nebula_tune.errors import UserInputError
 
 OWN = "none needed"
 TIMED_SOUNDS = 2
@@ -31,8 +32,8 @@ class Entry:
 
 
 def entries() -> list[Entry]:
-    """All embeddings in the registry's order. Looks for weights, loads none."""
-    return [_entry(name) for name in EMBEDDINGS]
+    """All embeddings in the registry's order, then those of other packages. Looks for weights, loads none."""
+    return [_entry(name) for name in (*EMBEDDINGS, *added("embedding"))]
 
 
 def fetch(name: str, base_url: str | None = None, console: Console | None = None) -> Path | None:
@@ -44,8 +45,7 @@ def fetch(name: str, base_url: str | None = None, console: Console | None = None
     from nebula_tune.embedding import aisfx, coala
     from nebula_tune.embedding.openl3 import weight_files as files
 
-    if name not in EMBEDDINGS:
-        raise EmbeddingError(f"no embedding {name!r}; known: {', '.join(EMBEDDINGS)}")
+    embedding_class(name)  # refuses an unknown name
     if name in OPENL3:
         return files.find(_stem(name)) or files.fetch(_stem(name), base_url, console)
     if name == "aisfx":
@@ -93,5 +93,8 @@ def _entry(name: str) -> Entry:
     if name == "scattering":
         ready = find_spec("kymatio") is not None
         return Entry(name, 8175, 32000, 2.0, OWN, ready, "" if ready else "pip install kymatio==0.3.0")
-    embedding = make_embedding(name)
+    try:
+        embedding = make_embedding(name)
+    except UserInputError as error:  # another package's, which lacks something
+        return Entry(name, 0, 0, 0.0, "its package's", False, str(error))
     return Entry(name, embedding.numbers, embedding.sample_rate, embedding.seconds, OWN, True, "")

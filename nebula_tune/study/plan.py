@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nebula_tune.corpus.prepare import Prepare
-from nebula_tune.distance import DISTANCES
+from nebula_tune.distance import distance_names
 from nebula_tune.embedding import refuse_judge
 from nebula_tune.errors import SettingsError
 from nebula_tune.nebula import Nebula
@@ -183,8 +183,8 @@ def override(
             raise SettingsError("--weights is for one embedding; of several, each names its own in the study file")
         changes["embedding"] = EmbeddingSettings(name=base.name, **{**base.options, "weights": weights})
     if distance is not None:
-        if distance not in DISTANCES:
-            raise SettingsError(f"--distance {distance!r}: it is {', '.join(DISTANCES)}")
+        if distance not in distance_names():
+            raise SettingsError(f"--distance {distance!r}: it is {', '.join(distance_names())}")
         changes["distance"] = distance
     if sounds is not None:
         changes["sounds"] = sounds

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from nebula_tune.corpus.prepare import Prepare
+from nebula_tune.distance import distance_names
 from nebula_tune.embedding import refuse_judge
 from nebula_tune.errors import SettingsError
 from nebula_tune.files import shipped
@@ -138,7 +139,7 @@ class StudySettings(Strict):
     objective: Literal["match", "diversity"] = "match"
     embedding: NamedEmbedding | None = None
     embeddings: tuple[NamedEmbedding, ...] = ()
-    distance: Literal["l1", "euclidean", "gaussian"] = "l1"
+    distance: str = "l1"
     guards: GuardSettings | None = None
     prior_weight: Weight = 0.0
     tune: tuple[str, ...] = ()
@@ -153,6 +154,13 @@ class StudySettings(Strict):
     other_embedding: NamedEmbedding | None = None
     other_sounds: Annotated[int, Field(ge=16, le=1024)] = 256
     judges: bool = True
+
+    @field_validator("distance")
+    @classmethod
+    def _is_a_distance(cls, name: str) -> str:
+        if name not in distance_names():
+            raise ValueError(f"it is one of {', '.join(map(repr, distance_names()))}")
+        return name
 
     @model_validator(mode="after")
     def _one_or_several_embeddings(self) -> StudySettings:

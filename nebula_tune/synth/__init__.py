@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nebula_tune.additions import added, load_added
 from nebula_tune.errors import SettingsError
 from nebula_tune.synth.architecture import Synth
 from nebula_tune.synth.fm import FM
@@ -12,9 +13,11 @@ ARCHITECTURES: dict[str, type[Synth]] = {"voice": Voice, "fm": FM}
 
 def architecture(name: str) -> type[Synth]:
     """The synth architecture of that name; raises SettingsError listing the known ones."""
-    if name not in ARCHITECTURES:
-        raise SettingsError(f"no synth {name!r}; known: {', '.join(ARCHITECTURES)}")
-    return ARCHITECTURES[name]
+    if name in ARCHITECTURES:
+        return ARCHITECTURES[name]
+    if another := load_added("synth", name, Synth):
+        return another
+    raise SettingsError(f"no synth {name!r}; known: {', '.join([*ARCHITECTURES, *added('synth')])}")
 
 
 __all__ = ["ARCHITECTURES", "FM", "Synth", "Voice", "architecture"]
