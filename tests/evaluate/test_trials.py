@@ -23,7 +23,9 @@ def matrices(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.n
 
 def test_a_trial_of_all_sounds_is_eq_2() -> None:
     x, y = corpora(0, 12, 12)
-    assert trials.between(*matrices(x, y), 12, 3, np.random.default_rng(0)) == pytest.approx([direct.mmd(x, y)] * 3)
+    assert trials.between(*matrices(x, y), n=12, trials=3, rng=np.random.default_rng(0)) == pytest.approx(
+        [direct.mmd(x, y)] * 3
+    )
 
 
 def test_trials_are_eq_2_of_so_many_sounds_of_each() -> None:
@@ -31,7 +33,7 @@ def test_trials_are_eq_2_of_so_many_sounds_of_each() -> None:
     possible = [
         direct.mmd(x[list(a)], y[list(b)]) for a in combinations(range(5), 3) for b in combinations(range(6), 3)
     ]
-    values = trials.between(*matrices(x, y), 3, 400, np.random.default_rng(0))
+    values = trials.between(*matrices(x, y), n=3, trials=400, rng=np.random.default_rng(0))
     assert all(min(abs(value - one) for one in possible) < 1e-5 for value in values)
     assert values.mean() == pytest.approx(np.mean(possible), abs=4 * np.std(possible) / 20)
 

@@ -145,7 +145,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Key, Path]:
     make_target(folder / "quokka", 24)
     Nebula.load("default").save(folder / "zebra.json")
     sources = (Source.parse(str(folder / name)) for name in ("quokka", "zebra.json"))
-    written = blind.write_test(*sources, Voice, folder / "page.html", "something", pairs=16, seed=4)
+    written = blind.write_test(*sources, Voice, folder / "page.html", target_kind="something", pairs=16, seed=4)
     return written.page.read_text(), Key.model_validate_json(written.key.read_bytes()), folder
 
 
