@@ -126,7 +126,7 @@ def start_without(pool):
     path.unlink()
     start(pool)
 ray_pool.WorkerPool.start = start_without
-with RayExecutor(spec, 1, sys.argv[1]) as there:
+with RayExecutor(spec, 1, address=sys.argv[1]) as there:
     there.submit("a", request)
     assert there.wait()[1].value == expected
 """
