@@ -76,6 +76,7 @@ def test_such_a_search_killed_and_run_again_ends_the_same(tmp_path: Path, target
     assert study.nebula.read_bytes() == leashed.nebula.read_bytes()
 
 
+@pytest.mark.slow  # a whole search of its own
 def test_a_prior_weight_trades_match_for_closeness(tmp_path: Path, target: Path, leashed: TinyStudy) -> None:
     free = LEASHED.replace("prior_weight: 0.5\n", "").replace("trials: 200", "trials: 30")
     far = TinyStudy(tmp_path, target, free).run()
