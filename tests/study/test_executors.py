@@ -13,8 +13,8 @@ def made(monkeypatch):
     """What makes an executor and says of what kind it is, without starting workers."""
 
     class Ray:
-        def __init__(self, *arguments):
-            self.arguments = arguments
+        def __init__(self, *arguments, **options):
+            self.told = arguments, options
 
     monkeypatch.setattr(ray_executor, "RayExecutor", Ray)
     monkeypatch.setattr(InlineExecutor, "__init__", lambda self, spec: None)
