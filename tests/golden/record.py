@@ -1,7 +1,7 @@
 """Five runs by the real command, as digests: what has to stay the same to the byte while the house is rebuilt.
 
     python tests/golden/record.py write    # tests/golden/runs.json, from the code as it is
-    python tests/golden/record.py check    # the same runs again, compared with it; `make golden`; or some: check laptop ray
+    python tests/golden/record.py check    # the same again, compared with it: `make golden`; some: check laptop ray
 
 A nebula's bits are promised for one kind of device and one set of library versions: elsewhere `check` says so and
 compares nothing. Takes some five minutes of two cores.
