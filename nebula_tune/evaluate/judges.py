@@ -6,9 +6,7 @@ under ``mss``, and the network judge (:mod:`nebula_tune.evaluate.network_judge`)
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -16,7 +14,7 @@ import numpy as np
 
 from nebula_tune.corpus.source import Source
 from nebula_tune.embedding import make_embedding
-from nebula_tune.embedding.embed import one_thread
+from nebula_tune.embedding.embed import side_by_side
 from nebula_tune.evaluate.telling import EYES, JudgedSounds, told
 from nebula_tune.results import SecondOpinion, Verdicts
 from nebula_tune.scoring import Request
@@ -53,8 +51,7 @@ def verdicts(
             sides["against"] = JudgedSounds(second.vectors, np.asarray(second.groups(target.grouped_by)[1]))
         found |= {"real": part, "real_sounds": len(real.vectors)}
         figure = partial(told, judge, y=real, most=SOUNDS, device=device)
-        with one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:  # sides beside each other, each by one thread
-            found[judge] = dict(zip(sides, pool.map(figure, sides.values()), strict=True))
+        found[judge] = dict(zip(sides, side_by_side(figure, sides.values()), strict=True))
     return Verdicts(**found)
 
 

@@ -84,7 +84,7 @@ def gap_closed(rows: Mapping[str, Row]) -> float | None:
     return (start - tuned) / (start - floor) if start != floor else None
 
 
-def _row(sounds: Grouped, held_out: Grouped, distance: Distance, shares: Mapping[str, float] | None = None) -> Row:
+def _row(sounds: Grouped, held_out: Grouped, distance: Distance, shares: dict[str, float] | None = None) -> Row:
     result = mmd(sounds[0], held_out[0], distance, sounds[1], held_out[1])
     found: dict[str, Any] = {}
     if isinstance(distance, Joint):
@@ -96,7 +96,7 @@ def _row(sounds: Grouped, held_out: Grouped, distance: Distance, shares: Mapping
             for (part, x), (_, y) in both
         }
     if shares is not None:
-        found["shares"] = dict(shares)
+        found["shares"] = shares
     return Row(
         mmd=result.mmd,
         mmd_unbiased=result.mmd_unbiased,

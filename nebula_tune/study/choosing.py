@@ -7,16 +7,14 @@ with the held-in part of the target; held-out sounds are not touched.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from nebula_tune.corpus.source import Source
 from nebula_tune.distance import L1, mmd
 from nebula_tune.distance.mmd import mean_within
 from nebula_tune.embedding import make_embedding
-from nebula_tune.embedding.embed import one_thread
+from nebula_tune.embedding.embed import side_by_side
 from nebula_tune.errors import StudyError
 from nebula_tune.results import Chosen, ChosenCandidate
 from nebula_tune.scoring import Request
@@ -55,8 +53,7 @@ class Chooser:
         def distance(k: int) -> float:
             return mmd(fresh[k][0], vectors, L1(), None, groups).mmd_unbiased / scale
 
-        with one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
-            distances = list(pool.map(distance, requests))
+        distances = side_by_side(distance, requests)
         chosen = distances.index(min(distances))
         self.told = Chosen(
             by=named.name,
