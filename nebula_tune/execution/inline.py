@@ -8,6 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from nebula_tune.execution.executor import Executor, Task
 from nebula_tune.scoring import ScorerSpec
@@ -19,8 +20,11 @@ class InlineExecutor(Executor):
     def __init__(self, spec: ScorerSpec) -> None:
         threads = spec.concurrency(len(os.sched_getaffinity(0)))
         super().__init__(threads, spec.chunk)
+        # A chunk is worked out by one thread, or its sums could depend on the machine; and threads of a BLAS that wait
+        # for small matrices take a tenth of the trials a second from those that score.
         self._threads_before = torch.get_num_threads()
-        torch.set_num_threads(1)  # a chunk is worked out by one thread, or its sums could depend on the machine
+        torch.set_num_threads(1)
+        self._blas = threadpool_limits(1, user_api="blas")
         self._scorer = spec.build()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="score")
 
@@ -39,3 +43,4 @@ class InlineExecutor(Executor):
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
         torch.set_num_threads(self._threads_before)
+        self._blas.restore_original_limits()

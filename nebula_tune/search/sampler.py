@@ -62,6 +62,11 @@ class SamplerSettings(Strict, ABC):
         """Whether trials are scored with their curvature."""
         return False
 
+    @property
+    def needs_best(self) -> bool:
+        """Whether it goes on from where the phase before ended; else the two can go side by side."""
+        return True
+
     @abstractmethod
     def make(self, space: Space, best: Point, seed: int, sounds: int) -> Sampler:
         """The sampler.

@@ -73,6 +73,10 @@ class WitnessSettings(SamplerSettings):
     def needs_curvature(self) -> bool:
         return self.curvature
 
+    @property
+    def needs_best(self) -> bool:
+        return self.begin == "best"
+
     def make(self, space: Space, best: Point, seed: int, sounds: int) -> Witness:
         return Witness(
             space,

@@ -16,7 +16,7 @@ from nebula_tune.errors import ScoringError, StopRequested, StudyError
 from nebula_tune.execution.executor import Executor, Failure
 from nebula_tune.results import EndedEarly
 from nebula_tune.scoring import Request
-from nebula_tune.search import Candidate, Prior, Reevaluation
+from nebula_tune.search import AnySampler, Candidate, Prior, Reevaluation, Sampler
 from nebula_tune.search.reevaluate import Pair
 from nebula_tune.storage.lease import Lease
 from nebula_tune.storage.ledger import Ledger, TrialKey, TrialWriter
@@ -49,6 +49,38 @@ class Observer(Protocol):
 
     def ended_early(self, name: str, trials: int, total: int) -> None:
         """A phase ended after so many of its ``total`` trials: its score no longer moved."""
+
+
+@dataclass
+class _Phase:
+    """A phase on its way: its sampler, and the generation that is being scored."""
+
+    number: int
+    settings: AnySampler
+    sampler: Sampler
+    asked: int = 0
+    candidates: dict[TrialKey, Candidate] = field(default_factory=dict)
+    requests: dict[TrialKey, Request] = field(default_factory=dict)
+    scores: dict[TrialKey, Score | None] = field(default_factory=dict)
+    _generations: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.settings.sampler
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of the generation is scored."""
+        return len(self.scores) == len(self.candidates)
+
+    def ask(self) -> bool:
+        """Ask the sampler for its next generation; False where there is none."""
+        candidates = self.sampler.ask()
+        self.candidates = {(self.number, self._generations, index): each for index, each in enumerate(candidates)}
+        self.requests, self.scores = {}, {}
+        self.asked += len(candidates)
+        self._generations += 1
+        return bool(candidates)
 
 
 @dataclass
@@ -96,65 +128,97 @@ class Coordinator:
             self._flush()
 
     def _search(self) -> list[Point]:
-        """Run the phases; returns where each ended."""
+        """Run the phases, those that do not need each other side by side; returns where each ended."""
         ends: list[Point] = []
-        start = self.space.start
-        for number, phase in enumerate(self.plan.settings.search):
-            known = sum(key[0] == number for key in self._known)
-            self.observer.phase(phase.sampler, known, phase.trials)
-            self.ledger.update(self.name, phase=phase.sampler)
-            log.info("phase", extra={"fields": {"phase": phase.sampler, "done": known, "total": phase.trials}})
-            sampler = self.plan.sampler(number, self.space, start)
-            generation = asked = 0
-            while candidates := sampler.ask():
-                sampler.tell(self._score(number, phase.sampler, generation, candidates))
-                generation, asked = generation + 1, asked + len(candidates)
-            if asked < phase.trials:
-                self.early.append(EndedEarly(phase=number + 1, sampler=phase.sampler, trials=asked, of=phase.trials))
-                self.observer.ended_early(phase.sampler, asked, phase.trials)
-                log.info("phase ended early", extra={"fields": self.early[-1].to_json()})
-            start = sampler.result()
-            ends.append(start)
-            self._snapshots += [Snapshot(number + 1, phase.sampler, *one) for one in sampler.snapshots()]
+        best = self.space.start
+        for numbers in self.plan.side_by_side():
+            phases = [self._begin(number, best) for number in numbers]
+            self._announce(phases)
+            self._to_their_ends(phases)
+            for phase in phases:
+                best = self._end(phase)
+                ends.append(best)
         return ends
 
-    def _score(self, phase: int, sampler: str, generation: int, candidates: Sequence[Candidate]) -> list[Score | None]:
-        """Scores of a generation: from the ledger where it has them, else from the executor."""
-        sounds, curvature = self.plan.settings.sounds, self.plan.settings.search[phase].needs_curvature
-        requests: dict[TrialKey, Request] = {}
-        scores: dict[TrialKey, Score | None] = {}
-        for index, candidate in enumerate(candidates):
-            key = (phase, generation, index)
-            if key in self._known:
-                scores[key] = self._known[key]
-            else:
-                first = self.plan.trial_index(phase, candidate.draw)
-                requests[key] = Request(candidate.point, first, sounds, curvature=curvature)
-        self.check_stop(bool(requests))
-        for key, request in requests.items():
-            self.executor.submit(key, request)
-        self._flush()  # while the workers are busy
-        while len(scores) < len(candidates):
+    def _begin(self, number: int, best: Point) -> _Phase:
+        settings = self.plan.settings.search[number]
+        return _Phase(number, settings, self.plan.sampler(number, self.space, best))
+
+    def _announce(self, phases: Sequence[_Phase]) -> None:
+        """Tell of phases that begin."""
+        name = " + ".join(dict.fromkeys(phase.name for phase in phases))
+        known = sum(key[0] == phase.number for key in self._known for phase in phases)
+        total = sum(phase.settings.trials for phase in phases)
+        self.observer.phase(name, known, total)
+        self.ledger.update(self.name, phase=name)
+        log.info("phase", extra={"fields": {"phase": name, "done": known, "total": total}})
+
+    def _to_their_ends(self, phases: Sequence[_Phase]) -> None:
+        """Score generation after generation of each phase until none asks for more."""
+        by_number = {phase.number: phase for phase in phases}
+        at_work = sum(self._go_on(phase) for phase in phases)
+        while at_work:
+            self._flush()  # while the workers are busy
             key, outcome = self.executor.wait()
-            request = requests[key]
-            if isinstance(outcome, Score):
-                outcome = self.prior.on(request.point, outcome)
-                if not self.plan.settings.search[phase].needs_gradient:
-                    outcome = outcome.without_gradient()
-            self._pending.append((key, sampler, request.point, request.first_index, outcome))
-            scores[key] = None if isinstance(outcome, Failure) else outcome
-            self._count(key, outcome)
-            self.observer.scored(1, self.best)
-            if len(scores) < len(candidates):
-                self._flush()
-                self.check_stop(True)
-        ordered = [scores[phase, generation, index] for index in range(len(candidates))]
+            phase = by_number[key[0]]
+            self._take(phase, key, outcome)
+            if phase.complete:
+                self._tell(phase)
+                at_work -= not self._go_on(phase)
+            else:
+                self.check_stop()
+
+    def _go_on(self, phase: _Phase) -> bool:
+        """Have a phase's next generation scored that the ledger does not know; False where the phase is over."""
+        curvature = phase.settings.needs_curvature
+        while phase.ask():
+            for key, candidate in phase.candidates.items():
+                if key in self._known:
+                    phase.scores[key] = self._known[key]
+                else:
+                    first = self.plan.trial_index(phase.number, candidate.draw)
+                    phase.requests[key] = Request(
+                        candidate.point, first, self.plan.settings.sounds, curvature=curvature
+                    )
+            self.check_stop(bool(phase.requests))
+            for key, request in phase.requests.items():
+                self.executor.submit(key, request)
+            if phase.requests:
+                return True
+            self._tell(phase)
+        return False
+
+    def _take(self, phase: _Phase, key: TrialKey, outcome: Score | Failure) -> None:
+        """File what came of a trial."""
+        request = phase.requests[key]
+        if isinstance(outcome, Score):
+            outcome = self.prior.on(request.point, outcome)
+            if not phase.settings.needs_gradient:
+                outcome = outcome.without_gradient()
+        self._pending.append((key, phase.name, request.point, request.first_index, outcome))
+        phase.scores[key] = None if isinstance(outcome, Failure) else outcome
+        self._count(key, outcome)
+        self.observer.scored(1, self.best)
+
+    def _tell(self, phase: _Phase) -> None:
+        """Tell a phase's sampler the scores of its generation."""
+        ordered = [phase.scores[key] for key in phase.candidates]
         if all(score is None for score in ordered):
             self._refuse()
-        for index, (candidate, score) in enumerate(zip(candidates, ordered, strict=True)):
+        for (key, candidate), score in zip(phase.candidates.items(), ordered, strict=True):
             if score is not None and not candidate.point.relaxed:
-                self._scored.append((score.value, (phase, generation, index), candidate.point))
-        return ordered
+                self._scored.append((score.value, key, candidate.point))
+        phase.sampler.tell(ordered)
+
+    def _end(self, phase: _Phase) -> Point:
+        """Note how a phase ended, and its snapshots; returns its result."""
+        number, total = phase.number + 1, phase.settings.trials
+        if phase.asked < total:
+            self.early.append(EndedEarly(phase=number, sampler=phase.name, trials=phase.asked, of=total))
+            self.observer.ended_early(phase.name, phase.asked, total)
+            log.info("phase ended early", extra={"fields": self.early[-1].to_json()})
+        self._snapshots += [Snapshot(number, phase.name, *snapshot) for snapshot in phase.sampler.snapshots()]
+        return phase.sampler.result()
 
     @property
     def best(self) -> float | None:

@@ -67,8 +67,17 @@ class Plan:
         return self.synth.panel.nebula(point.curves, point.symmetric)
 
     def sampler(self, number: int, space: Space, best: Point) -> Sampler:
-        """The sampler of phase ``number``; ``best`` is where the phase before ended."""
+        """The sampler of phase ``number``; ``best`` is where the phases before ended."""
         return self.settings.search[number].make(space, best, self.seed * 1000 + number, self.settings.sounds)
+
+    def side_by_side(self) -> list[list[int]]:
+        """Numbers of the phases in order, grouped: those of one group do not need each other's results."""
+        groups: list[list[int]] = []
+        for number, phase in enumerate(self.settings.search):
+            if number == 0 or phase.needs_best:
+                groups.append([])
+            groups[-1].append(number)
+        return groups
 
     def trial_index(self, phase: int, draw: int) -> int:
         """First sound index of set number ``draw`` of a phase."""

@@ -47,7 +47,8 @@ def study_status(ledger: Ledger, name: str) -> dict[str, Any]:
 def _total(plan: Plan, trials: Sequence[Stored], searched: bool) -> int:
     """Trials of the search; of a phase that is over as many as it had, since it may have ended early."""
     tried = Counter(trial.key[0] for trial in trials)
-    over = len(plan.settings.search) if searched else max(tried, default=0)
+    now = max(tried, default=0)
+    over = len(plan.settings.search) if searched else next(group[0] for group in plan.side_by_side() if now in group)
     return sum(tried[k] if k < over else p.trials for k, p in enumerate(plan.settings.search))
 
 

@@ -102,9 +102,9 @@ def trials(database: Path) -> int:
 
 
 def values(database: Path) -> str:
-    """Digest of the values of all trials."""
+    """Digest of the values of all trials, in order of value: searches that go side by side are written as they come."""
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-        found = connection.execute("select value from trial_values order by trial_id").fetchall()
+        found = connection.execute("select value from trial_values order by value").fetchall()
     return f"{len(found)} trials {digest(json.dumps(found).encode())}"
 
 

@@ -95,3 +95,17 @@ def test_reuse_is_gone_and_zero_of_it_is_read_over() -> None:
 def test_trials_keep_gradients_where_their_sampler_goes_on_from_them() -> None:
     kept = {kind: kind.needs_gradient for kind in SamplerSettings.__subclasses__()}
     assert kept == {GridSettings: False, CmaEsSettings: False, WitnessSettings: True}
+
+
+def test_phases_that_do_not_need_each_other_go_side_by_side() -> None:
+    from_start = {"sampler": "witness", "trials": 4}
+    from_best = from_start | {"begin": "best"}
+    grid, cmaes = {"sampler": "grid", "trials": 4}, {"sampler": "cmaes", "trials": 4}
+
+    def groups(*search: dict[str, Any]) -> list[list[int]]:
+        return plan(search=search).side_by_side()
+
+    assert groups(from_start, from_start, from_start) == [[0, 1, 2]]
+    assert groups(from_start, cmaes, from_start) == [[0], [1, 2]]
+    assert groups(grid, from_best, from_best) == [[0], [1], [2]]
+    assert groups(cmaes) == [[0]]

@@ -11,7 +11,9 @@ import pytest
 
 from nebula_tune.nebula import Nebula
 from nebula_tune.storage.ledger import Ledger
+from nebula_tune.study.plan import Plan
 from nebula_tune.study.status import study_status
+from nebula_tune.tuning.pipeline import tune
 from tests.study.tiny import TinyStudy, make_target
 
 LEASHED = """\
@@ -23,6 +25,7 @@ search:
   - {sampler: grid, trials: 3}
   - {sampler: witness, trials: 200, step: 0.5, patience: 8}
 reevaluate: {top: 2, repeats: 4, halving: true}
+judges: false
 """
 
 
@@ -95,3 +98,25 @@ def test_halving_scores_fewer_finalists_again(leashed: TinyStudy) -> None:
     again = Ledger(leashed.storage, create=False).reevaluated("tiny")
     # 4 finalists (where the two phases ended, the best two): 2 repeats for all, 2 more for two of them
     assert len(again) == 12 and len({repeat for _, repeat in again}) == 4
+
+
+def test_searches_side_by_side_are_what_they_are_one_after_the_other(
+    target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ear = LEASHED.split("\n")[0]
+    search = "search: [{sampler: witness, trials: 8}, {sampler: witness, trials: 6}, {sampler: cmaes, trials: 4}]"
+    (tmp_path / "two.yaml").write_text(f"{ear}\nsounds: 24\n{search}\njudges: false\n")
+    found = []
+    for how in ("together", "in turn"):
+        if how == "in turn":
+            monkeypatch.setattr(Plan, "side_by_side", lambda plan: [[n] for n in range(len(plan.settings.search))])
+        (tmp_path / how).mkdir()
+        monkeypatch.chdir(tmp_path / how)
+        report = tune(study=str(tmp_path / "two.yaml"), target=str(target), executor="inline", no_report=True).report
+        trials = list(Ledger("sqlite:///studies/nebula-tune.db", create=False).trials(report["study"]))
+        scores = sorted((trial.key, trial.score.value) for trial in trials if trial.score)
+        order = [trial.key[0] for trial in sorted(trials, key=lambda trial: trial.number)]
+        found.append((scores, Path(report["nebula"]).read_bytes()))
+        assert (sorted(order) == order) == (how == "in turn"), "by order of writing"
+    assert len(found[0][0]) == 18
+    assert found[0] == found[1]
