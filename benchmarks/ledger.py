@@ -24,7 +24,8 @@ from nebula_tune.dashboard.trial_view import PageStorage
 from nebula_tune.execution.executor import Executor, Task
 from nebula_tune.execution.ray_executor import RayExecutor
 from nebula_tune.nebula import Nebula
-from nebula_tune.scoring import CHUNK, Chunk, Request, ScorerSpec
+from nebula_tune.objective import TrialSounds
+from nebula_tune.scoring import CHUNK, Request, ScorerSpec
 from nebula_tune.storage.ledger import Ledger, TrialWriter
 from nebula_tune.study.coordinator import Coordinator
 from nebula_tune.study.plan import Plan
@@ -83,17 +84,17 @@ def peers(url: str, trials: int) -> list[float]:
     return seconds
 
 
-def chunk() -> Chunk:
+def chunk() -> TrialSounds:
     """What a worker answers for a chunk, as large as with logmel."""
     random = np.random.default_rng(0)
     vectors, scores = random.normal(size=(CHUNK, 480)), random.normal(size=(CHUNK, 78))
-    return Chunk(vectors.astype(np.float32), np.zeros(CHUNK), scores, scores, np.zeros((CHUNK, 3)))
+    return TrialSounds(vectors.astype(np.float32), np.zeros(CHUNK), scores, scores, np.zeros((CHUNK, 3)))
 
 
 class Sleeper:
     """A scorer that sleeps."""
 
-    def run(self, request: Request, number: int | None, _: Any) -> Chunk | Score:
+    def run(self, request: Request, number: int | None, _: Any) -> TrialSounds | Score:
         time.sleep(REDUCTION if number is None else SLEEP)
         return score(request.first_index) if number is None else chunk()
 

@@ -16,8 +16,9 @@ from nebula_tune import scoring
 from nebula_tune.corpus.prepare import Prepare, prepare
 from nebula_tune.distance import L1, Distance, Euclidean, Gaussian, Joint, Part, l1_mmd, mean_within, mmd
 from nebula_tune.nebula import Nebula
+from nebula_tune.objective import ROWS, Objective, Target, curvature, witness
 from nebula_tune.penalties import SHARES
-from nebula_tune.scoring import ROWS, Ear, Request, Scorer, ScorerSpec, Target, curvature, witness
+from nebula_tune.scoring import Ear, Request, Scorer, ScorerSpec
 from nebula_tune.trial import Point, Score
 from tests.distance import direct
 from tests.toys import ToyEar, ToySynth
@@ -46,7 +47,7 @@ def scorer(
     ears: Sequence[ToyEar] = (EAR,),
 ) -> Scorer:
     both = [Ear(ToySynth(Nebula(), 32, ear.sample_rate, style.render_seconds(ear.seconds)), ear) for ear in ears]
-    return Scorer(both, style, target, chunk=32, distance=distance, guards=guards)
+    return Scorer(both, style, Objective(distance, target, guards), chunk=32)
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +245,7 @@ def test_the_curvature_is_how_the_value_grows_away_from_a_target_that_is_met(kin
     here = scorer(None, distance=distance)
     here.chunk_sounds = sounds
     vectors = here.chunk(Request(point, 10**6, sounds), 0).vectors
-    here.target = Target(vectors, mean_within(vectors, None, distance), distance=distance)
+    here.objective.target = Target(vectors, mean_within(vectors, None, distance), distance=distance)
     factor = score(here, Request(point, 0, sounds, curvature=True)).curvature
     assert factor.shape == (ROWS, 2, COUNT)
     for flags, step in ((0, 0.3), (1, 0.8)):

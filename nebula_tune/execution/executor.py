@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nebula_tune.errors import ScoringError
-from nebula_tune.scoring import Chunk, Request
+from nebula_tune.objective import TrialSounds
+from nebula_tune.scoring import Request
 from nebula_tune.trial import Score
 
 Fresh = tuple[NDArray[np.float32], NDArray[np.float64]]  # vectors and penalties of some sounds
@@ -41,7 +42,7 @@ class Job:
     key: Any  # hashable
     request: Request
     reduced: bool
-    chunks: list[Chunk | None]
+    chunks: list[TrialSounds | None]
     result: Any = None
 
 

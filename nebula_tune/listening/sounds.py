@@ -31,7 +31,7 @@ Sound = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Heard:
+class Measurements:
     """A sound (samples,) to listen to, and what it is called."""
 
     name: str
@@ -40,7 +40,7 @@ class Heard:
 
 def sounds_of(
     source: Source, synth: type[Synth], first_index: int, *, rate: int, seconds: float, random: np.random.Generator
-) -> Iterator[Heard | None]:
+) -> Iterator[Measurements | None]:
     """Sounds of a source one after the other: files in random order, a nebula's or noise's by index without end.
 
     Each is mono at ``rate`` Hz and not yet trimmed; None stands for one that is silent or cannot be read.
@@ -50,14 +50,14 @@ def sounds_of(
         for place in random.permutation(len(paths)):
             name = paths[place].relative_to(source.folder).as_posix()
             try:
-                yield Heard(name, read_audio(paths[place], rate))
+                yield Measurements(name, read_audio(paths[place], rate))
             except Unusable:
                 yield None
         return
     while True:
         audio = synthetic(source, synth, first_index, BATCH, rate=rate, seconds=seconds)
         for number, (sound, silent) in enumerate(zip(audio, is_silent(torch.from_numpy(audio)).tolist(), strict=True)):
-            yield None if silent else Heard(str(first_index + number), sound)
+            yield None if silent else Measurements(str(first_index + number), sound)
         first_index += BATCH
 
 

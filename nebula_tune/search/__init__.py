@@ -6,7 +6,6 @@ from pydantic import Field
 
 from nebula_tune.search.cmaes import CmaEs, CmaEsSettings
 from nebula_tune.search.grid import Grid, GridSettings
-from nebula_tune.search.prior import Prior
 from nebula_tune.search.reevaluate import Reevaluation
 from nebula_tune.search.sampler import Candidate, Sampler
 from nebula_tune.search.space import Space
@@ -15,4 +14,4 @@ from nebula_tune.search.witness import Witness, WitnessSettings
 # What a phase of a study file may be: a line here adds a sampler.
 AnySampler = Annotated[GridSettings | CmaEsSettings | WitnessSettings, Field(discriminator="sampler")]
 
-__all__ = ["AnySampler", "Candidate", "CmaEs", "Grid", "Prior", "Reevaluation", "Sampler", "Space", "Witness"]
+__all__ = ["AnySampler", "Candidate", "CmaEs", "Grid", "Reevaluation", "Sampler", "Space", "Witness"]

@@ -14,9 +14,10 @@ from typing import Protocol
 
 from nebula_tune.errors import ScoringError, StopRequested, StudyError
 from nebula_tune.execution.executor import Executor, Failure
+from nebula_tune.objective import Prior
 from nebula_tune.results import EndedEarly
 from nebula_tune.scoring import Request
-from nebula_tune.search import AnySampler, Candidate, Prior, Reevaluation, Sampler
+from nebula_tune.search import AnySampler, Candidate, Reevaluation, Sampler
 from nebula_tune.search.reevaluate import Pair
 from nebula_tune.storage.lease import Lease
 from nebula_tune.storage.ledger import Ledger, TrialKey, TrialWriter
@@ -108,7 +109,7 @@ class Coordinator:
 
     def __post_init__(self) -> None:
         self.space = self.plan.space
-        self.prior = Prior(self.space, self.prior_cost)
+        self.prior = Prior(self.space.start, self.space.free_flags, self.prior_cost)
         self._writer = TrialWriter(self.ledger, self.name, self.space)
         self._known = {trial.key: trial.score for trial in self.ledger.trials(self.name)}
         self._scored: list[tuple[float, TrialKey, Point]] = []

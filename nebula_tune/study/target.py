@@ -18,7 +18,7 @@ from nebula_tune.corpus.source import Source
 from nebula_tune.embedding.base import Embedding
 from nebula_tune.embedding.embed import LEAST_SOUNDS, Embedded, Progress, embed_source
 from nebula_tune.errors import CorpusError
-from nebula_tune.scoring import Target
+from nebula_tune.objective import Target
 from nebula_tune.study.plan import Plan
 from nebula_tune.study.yardstick import Yardstick
 from nebula_tune.synth.indices import Purpose, first_index

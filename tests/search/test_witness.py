@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nebula_tune.search import Candidate, Prior, Sampler, Space, Witness
+from nebula_tune.objective import Prior
+from nebula_tune.search import Candidate, Sampler, Space, Witness
 from nebula_tune.search.witness import START_CURVE, START_PROBABILITY
 from nebula_tune.trial import NO_CURVATURE, Point, Score
 from tests.search.contract import SamplerContract
@@ -86,7 +87,7 @@ def test_frozen_parameters_have_no_part_in_the_curvature() -> None:
 
 def test_a_tight_leash_does_not_make_steps_overshoot() -> None:
     here = space(flags=False)
-    prior, bowl = Prior(here, 1e4), Bowl(GOAL, NO_COST)
+    prior, bowl = Prior(here.start, here.free_flags, 1e4), Bowl(GOAL, NO_COST)
     witness = Witness(here, Point(np.full(5, 5.0), START.probabilities), 100)
     run(witness, lambda candidate: prior.on(candidate.point, bowl(candidate)))
     np.testing.assert_allclose(witness.result().curves, START.curves, rtol=1e-3)

@@ -104,7 +104,8 @@ import sys
 from pathlib import Path
 import numpy as np
 from nebula_tune.corpus.prepare import Prepare
-from nebula_tune.scoring import Request, ScorerSpec, Target
+from nebula_tune.objective import Target
+from nebula_tune.scoring import Request, ScorerSpec
 from nebula_tune.execution import ray_workers as ray_pool
 from nebula_tune.execution.inline import InlineExecutor
 from nebula_tune.execution.ray_executor import RayExecutor
