@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from nebula_tune.corpus.source import Source
-from nebula_tune.listening.sounds import encode, ready, synthetic
+from nebula_tune.listening.sounds import encode, ready
 from nebula_tune.synth import Voice
 from nebula_tune.synth.indices import Purpose, first_index
 
@@ -26,8 +26,9 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     first = first_index(Purpose.LISTENING, 0)
     for name, text in (("default", "default"), ("drum", "drum"), ("tuned", arguments.tuned)):
-        audio = synthetic(Source.parse(text), Voice, first, SOUNDS, rate=RATE, seconds=SECONDS)
-        row = np.concatenate([ready(sound, RATE, SECONDS) for sound in audio])
+        source = Source.parse(text)
+        sounds = source.sounds(source.names(SOUNDS, first), Voice, RATE, SECONDS)
+        row = np.concatenate([ready(sound.audio, RATE, SECONDS) for sound in sounds])
         path = arguments.out / f"{name}.mp3"
         path.write_bytes(encode([row], RATE, 0.8)[0])
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB")

@@ -30,7 +30,7 @@ import numpy as np
 from tpe import Tpe
 
 from nebula_tune.corpus.groups import GroupBy, hold_out
-from nebula_tune.corpus.source import Source
+from nebula_tune.corpus.source import Folder, NebulaSounds, Source, WhiteNoise
 from nebula_tune.distance import l1_mmd
 from nebula_tune.embedding import Embedding, make_embedding
 from nebula_tune.embedding.embed import Embedded
@@ -157,15 +157,15 @@ def random_nebula(seed: int) -> Nebula:
 def embedded(corpus: Corpus, plan: Plan, ears: Sequence[Embedding], vectors: Path | None) -> tuple[Source, Embedded]:
     """A corpus's vectors: of a folder from ``vectors`` where that is given."""
     if corpus.folder:
-        source = Source(str(corpus.source), folder=corpus.folder)
+        source = Folder(str(corpus.source), corpus.folder)
         found = read_vectors(vectors, str(corpus.source)) if vectors else None
         return source, only(found or embed_corpus(source, plan, ears, Purpose.TARGET), corpus.names)
     if corpus.source == "random":
-        source = Source("random", nebula=random_nebula(plan.seed))
+        source = NebulaSounds("random", random_nebula(plan.seed))
     elif corpus.source == "white-noise":
-        source = Source("white-noise")
+        source = WhiteNoise("white-noise")
     else:
-        source = Source(str(corpus.source), nebula=architecture(corpus.synth).resolve(str(corpus.source)))
+        source = NebulaSounds(str(corpus.source), architecture(corpus.synth).resolve(str(corpus.source)))
     return source, embed_corpus(source, replace(plan, synth_name=corpus.synth), ears, Purpose.TARGET)
 
 
@@ -181,7 +181,7 @@ def write_vectors(path: Path) -> None:
     plan = plan_of(Cell("drums", "wide", "random", 0))
     parts: dict[str, Any] = {}
     for folder in sorted({str(corpus.source) for corpus in TARGETS.values() if corpus.folder}):
-        source = Source(folder, folder=Path(folder))
+        source = Folder(folder, Path(folder))
         whole = embed_corpus(source, plan, [make_embedding(**EMBEDDING)], Purpose.TARGET)
         parts |= {f"{folder}|vectors": whole.vectors}
         parts |= {f"{folder}|{field}": np.array(getattr(whole, field)) for field in ("keys", "names", "folders")}

@@ -11,8 +11,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from nebula_tune.corpus.folder import Unusable, find_audio, read_audio
-from nebula_tune.corpus.source import Source, white_noise
+from nebula_tune.corpus.source import Source
 from nebula_tune.results import Row
 from nebula_tune.synth import Synth
 
@@ -48,20 +47,8 @@ def nebula_sheet(synth: Synth, first_index: int) -> Audio:
 
 def source_sheet(source: Source, synth: type[Synth], first_index: int) -> Audio:
     """The contact sheet of a target, from all over it."""
-    if source.nebula is not None:
-        return nebula_sheet(synth(source.nebula, SHEET_SOUNDS, SAMPLE_RATE, SECONDS), first_index)
-    if source.folder is None:
-        noise = white_noise(range(first_index, first_index + SHEET_SOUNDS), int(SECONDS * SAMPLE_RATE))
-        return sheet(list(noise.numpy()))
-    paths = find_audio(source.folder)
-    sounds: list[Audio] = []
-    for place in np.linspace(0, len(paths) - 1, min(len(paths), 3 * SHEET_SOUNDS)).round().astype(int):
-        try:
-            sounds.append(read_audio(paths[place], SAMPLE_RATE))
-        except Unusable:
-            continue
-    step = max(1, len(sounds) // SHEET_SOUNDS)
-    return sheet(sounds[::step][:SHEET_SOUNDS])
+    sounds = source.sounds(source.names(SHEET_SOUNDS, first_index), synth, SAMPLE_RATE, SECONDS)
+    return sheet([sound.audio for sound in sounds[:SHEET_SOUNDS]])
 
 
 def wav(audio: Audio) -> bytes:

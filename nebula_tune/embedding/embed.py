@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import singledispatch
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,15 +17,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nebula_tune.constellation import Constellation
 from nebula_tune.corpus.cache import VectorCache, digest
-from nebula_tune.corpus.folder import Skipped, SoundFile, Unusable, find_audio, fingerprint, read_audio
+from nebula_tune.corpus.folder import Skipped, SoundFile, Unusable, fingerprint, read_audio
 from nebula_tune.corpus.groups import GroupBy
 from nebula_tune.corpus.prepare import Prepare, as_read, prepare
-from nebula_tune.corpus.source import WHITE_NOISE, Source, content_of, white_noise
+from nebula_tune.corpus.source import Folder, Source, Synthetic
 from nebula_tune.embedding.base import Embedding
 from nebula_tune.errors import CorpusError
-from nebula_tune.nebula import Nebula
 from nebula_tune.synth import Synth
 
 BATCH = 32  # sounds
@@ -80,11 +79,9 @@ def embed_source(
     files of a larger folder are taken, at random but always the same.
     """
     cache = VectorCache({"embedding": embedding.settings, "prepare": style})
+    indices = range(first_index, first_index + sounds)
     with one_thread():
-        if source.folder is not None:
-            return _embed_folder(source.folder, embedding, style, cache, progress=progress, most=most)
-        indices = range(first_index, first_index + sounds)
-        return _embed_synthetic(source.nebula, embedding, style, cache, synth=synth, indices=indices, progress=progress)
+        return _embedded(source, _Wanted(embedding, style, cache, synth, indices, most, progress or (lambda *_: None)))
 
 
 def embed_files(
@@ -136,25 +133,37 @@ def side_by_side(function: Callable[[Item], Made], items: Iterable[Item]) -> lis
         return list(pool.map(function, items))
 
 
-def _embed_folder(
-    folder: Path,
-    embedding: Embedding,
-    style: Prepare,
-    cache: VectorCache,
-    *,
-    progress: Progress | None,
-    most: int | None,
-) -> Embedded:
-    paths = find_audio(folder)
-    if most is not None and len(paths) > most:  # a random choice that does not depend on where the folder is
-        chosen = sorted(paths, key=lambda path: digest(path.relative_to(folder).as_posix()))[:most]
+@dataclass(frozen=True)
+class _Wanted:
+    """What is wanted of a source, as :func:`embed_source` is asked for it."""
+
+    embedding: Embedding
+    style: Prepare
+    cache: VectorCache
+    synth: type[Synth]
+    indices: range
+    most: int | None
+    progress: Progress
+
+
+@singledispatch
+def _embedded(source: Source, wanted: _Wanted) -> Embedded:
+    raise TypeError(f"{type(source).__name__} has no way to be embedded")
+
+
+@_embedded.register
+def _(source: Folder, wanted: _Wanted) -> Embedded:
+    folder, paths = source.path, source.files()
+    if wanted.most is not None and len(paths) > wanted.most:  # a random choice, wherever the folder is
+        chosen = sorted(paths, key=lambda path: digest(path.relative_to(folder).as_posix()))[: wanted.most]
         paths = [path for path in paths if path in set(chosen)]
     skipped: list[Skipped] = []
     files: dict[str, SoundFile] = {}
     vectors: dict[str, NDArray[np.float32]] = {}
     seen: dict[bytes, str] = {}
 
-    for number, (path, loaded) in enumerate(_embed_files(paths, folder, embedding, style, cache)):
+    loading = _embed_files(paths, folder, wanted.embedding, wanted.style, wanted.cache)
+    for number, (path, loaded) in enumerate(loading):
         name = path.relative_to(folder).as_posix()
         if isinstance(loaded, Unusable):
             skipped.append(Skipped(name, str(loaded)))
@@ -166,8 +175,7 @@ def _embed_folder(
             else:
                 seen[content] = name
                 files[file.key], vectors[file.key] = file, vector
-        if progress:
-            progress(number + 1, len(paths))
+        wanted.progress(number + 1, len(paths))
 
     if len(files) < LEAST_SOUNDS:
         raise CorpusError(
@@ -215,34 +223,20 @@ def _embed_files(
             yield from loaded
 
 
-def _embed_synthetic(
-    nebula: Nebula | Constellation | None,
-    embedding: Embedding,
-    style: Prepare,
-    cache: VectorCache,
-    *,
-    synth: type[Synth],
-    indices: range,
-    progress: Progress | None,
-) -> Embedded:
-    what = digest([synth.__name__, content_of(nebula, synth)]) if nebula else WHITE_NOISE
-    keys = tuple(digest([what, index]) for index in indices)
+@_embedded.register
+def _(source: Synthetic, wanted: _Wanted) -> Embedded:
+    content, indices, embedding = source.content(wanted.synth), wanted.indices, wanted.embedding
+    keys = tuple(digest([content, index]) for index in indices)
     cache_key = digest(keys)
-    vectors = cache.get(cache_key)
+    vectors = wanted.cache.get(cache_key)
     if vectors is None:
-        rate = style.render_rate(embedding.sample_rate)
-        player = synth(nebula, BATCH, rate, style.render_seconds(embedding.seconds)) if nebula else None
+        read = source.reader(wanted.synth, BATCH, wanted.style, embedding.sample_rate, embedding.seconds)
         parts = []
         for start in range(indices.start, indices.stop, BATCH):
             count = min(BATCH, indices.stop - start)
-            if player:
-                made = vectors_of(player.render(player.draw(start, count), start), rate, embedding, style)
-            else:
-                noise = white_noise(range(start, start + count), embedding.samples)
-                made = embedding.embed_batch(prepare(noise, embedding.samples, style)).flatten(1)
-            parts.append(made.cpu().numpy())
-            if progress:
-                progress(start + count - indices.start, len(indices))
+            batch = prepare(read(start, count), embedding.samples, wanted.style)
+            parts.append(embedding.embed_batch(batch).flatten(1).cpu().numpy())
+            wanted.progress(start + count - indices.start, len(indices))
         vectors = np.concatenate(parts)
-        cache.put(cache_key, vectors)
+        wanted.cache.put(cache_key, vectors)
     return Embedded(vectors, keys, tuple(str(i) for i in indices), ("",) * len(indices), ())

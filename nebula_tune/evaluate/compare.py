@@ -141,7 +141,7 @@ def _under(
         embedded = embed_source(
             source, embedding, ears.style, synth, first, sounds=how.sounds, progress=counting, most=how.sounds
         )
-        by = GroupBy(how.group_by) if source.folder is not None else GroupBy.FILE
+        by = source.group_by(GroupBy(how.group_by))
         by, groups = embedded.groups(by)
         if len(set(groups)) < 2:
             raise SettingsError(f"{label} is one folder, so one group; use --group-by file")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nebula_tune.arrays import Vectors
 from nebula_tune.corpus.groups import GroupBy
 from nebula_tune.corpus.prepare import Prepare
-from nebula_tune.corpus.source import Source
+from nebula_tune.corpus.source import NebulaSounds, Source
 from nebula_tune.distance import Distance, make_distance
 from nebula_tune.embedding import make_embedding, refuse_judge
 from nebula_tune.embedding.embed import Progress, embed_source
@@ -89,7 +89,7 @@ def diagnose(
         raise UserInputError(f"--pool {pool}: at least 1")
     refuse_judge(embedding)
     kind, ear, measure = architecture(synth), make_embedding(embedding), make_distance(distance)
-    voice = Source(nebula, kind.resolve_sounds(nebula))
+    voice = NebulaSounds(nebula, kind.resolve_sounds(nebula))
     heard = embed_source(
         Source.parse(target), ear, Prepare.ONSET, kind, first_index(Purpose.TARGET, 0), progress=progress
     )

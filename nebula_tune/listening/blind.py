@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from nebula_tune.corpus.cache import digest
-from nebula_tune.corpus.source import Source, content_of
+from nebula_tune.corpus.source import Sound, Source
 from nebula_tune.errors import CorpusError, SettingsError
 from nebula_tune.files import write_atomically
 from nebula_tune.html import one_file
 from nebula_tune.listening.analysis import Power
 from nebula_tune.listening.design import FEWEST_PAIRS, MOST_PAIRS, PAIRS, Compared, Design, Key
-from nebula_tune.listening.sounds import Sound, encode_alike, ready, sounds_of
+from nebula_tune.listening.sounds import encode_alike, ready
 from nebula_tune.synth import Synth
 from nebula_tune.synth.indices import Purpose, first_index
 
@@ -72,7 +71,7 @@ def write_test(
     for owner, source, (heard, passed_over) in zip("AB", (a, b), chosen, strict=True):
         sounds |= {(owner, number): mp3 for number, mp3 in enumerate(_encode(heard))}
         name = source.name if a.name != b.name else source.text
-        compared.append(Compared(name=name, content=_content(source, synth), passed_over=passed_over))
+        compared.append(Compared(name=name, content=source.content(synth), passed_over=passed_over))
     hiss = [ready(_noise(seed, number), SAMPLE_RATE, SECONDS) for number in range(design.catches + 1)]
     faint = [sound * np.float32(10 ** (WRONG_DB / 20)) for sound in hiss[1:]]
     sounds |= {("wrong", number): mp3 for number, mp3 in enumerate(_encode(faint))}
@@ -112,7 +111,7 @@ def _choose(
     first = first_index(Purpose.LISTENING, seed)
     heard: list[Sound] = []
     passed_over = 0
-    for drawn, sound in enumerate(sounds_of(source, synth, first, rate=SAMPLE_RATE, seconds=SECONDS, random=random)):
+    for drawn, sound in enumerate(source.stream(synth, first, rate=SAMPLE_RATE, seconds=SECONDS, random=random)):
         if sound is None:
             passed_over += 1
         else:
@@ -127,13 +126,6 @@ def _choose(
         again = random.permutation(len(heard))[: wanted - len(heard)]
         heard += [heard[place] for place in again]
     return heard, passed_over
-
-
-def _content(source: Source, synth: type[Synth]) -> str:
-    """What a source is: the digest of a nebula or constellation, or a folder's place."""
-    if source.nebula is not None:
-        return digest([synth.__name__, content_of(source.nebula, synth)])
-    return digest(str(source.folder.resolve()) if source.folder else source.text)
 
 
 def _noise(seed: int, number: int) -> Sound:

@@ -1,73 +1,26 @@
-"""Sounds made ready for a listener: from any source, trimmed, faded, at one level, and encoded for browsers."""
+"""Sounds made ready for a listener: trimmed, faded, at one level, and encoded for browsers."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 import soundfile
 import torch
-from numpy.typing import NDArray
 
-from nebula_tune.corpus.folder import Unusable, find_audio, read_audio
-from nebula_tune.corpus.prepare import Prepare, is_silent, prepare
-from nebula_tune.corpus.source import Source, white_noise
+from nebula_tune.corpus.prepare import prepare
+from nebula_tune.corpus.source import Sound
 from nebula_tune.embedding.embed import one_thread
-from nebula_tune.synth import Synth
 from nebula_tune.synth.backends import cores
 
 FADE_IN, FADE_OUT = 0.002, 0.1  # seconds
 FRAME, HOP = 0.02, 0.001  # seconds: a sound's level is looked at in such pieces, so far apart
 LEVEL_DB = -26.0  # RMS of the active part, of full scale: room for peaks 25 dB above it
 PEAK = 0.9
-BATCH = 64  # sounds rendered at a time
 ENCODERS_GAIN = 0.95  # of LAME, by default
 NEAR_DB, ROUNDS = 0.05, 8  # of the level after decoding, and encodings to get there
-
-Sound = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Measurements:
-    """A sound (samples,) to listen to, and what it is called."""
-
-    name: str
-    audio: Sound
-
-
-def sounds_of(
-    source: Source, synth: type[Synth], first_index: int, *, rate: int, seconds: float, random: np.random.Generator
-) -> Iterator[Measurements | None]:
-    """Sounds of a source one after the other: files in random order, a nebula's or noise's by index without end.
-
-    Each is mono at ``rate`` Hz and not yet trimmed; None stands for one that is silent or cannot be read.
-    """
-    if source.folder is not None:
-        paths = find_audio(source.folder)
-        for place in random.permutation(len(paths)):
-            name = paths[place].relative_to(source.folder).as_posix()
-            try:
-                yield Measurements(name, read_audio(paths[place], rate))
-            except Unusable:
-                yield None
-        return
-    while True:
-        audio = synthetic(source, synth, first_index, BATCH, rate=rate, seconds=seconds)
-        for number, (sound, silent) in enumerate(zip(audio, is_silent(torch.from_numpy(audio)).tolist(), strict=True)):
-            yield None if silent else Measurements(str(first_index + number), sound)
-        first_index += BATCH
-
-
-def synthetic(source: Source, synth: type[Synth], first_index: int, count: int, *, rate: int, seconds: float) -> Sound:
-    """Sounds ``first_index`` .. + ``count`` - 1 of a nebula or of white noise, (count, samples), untrimmed."""
-    if source.nebula is None:
-        return white_noise(range(first_index, first_index + count), round(seconds * rate)).numpy()
-    player = synth(source.nebula, count, rate, Prepare.ONSET.render_seconds(seconds))
-    audio: Sound = player.render(player.draw(first_index, count), first_index).cpu().numpy()
-    return audio
 
 
 def ready(audio: Sound, rate: int, seconds: float) -> Sound:

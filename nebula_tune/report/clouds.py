@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nebula_tune.arrays import Vectors
-from nebula_tune.corpus.folder import Unusable, find_audio, read_audio
-from nebula_tune.corpus.source import Source
+from nebula_tune.corpus.source import NebulaSounds, Sound, Source
 from nebula_tune.embedding import Embedding, make_embedding
 from nebula_tune.embedding.base import own_device
 from nebula_tune.embedding.embed import seconds_a_sound
 from nebula_tune.errors import UserInputError
-from nebula_tune.listening.sounds import Sound, encode, ready, synthetic
+from nebula_tune.listening.sounds import encode, ready
 from nebula_tune.report.spectrogram import spectrogram
 from nebula_tune.report.view import View
 from nebula_tune.study.target import embed_corpus
-from nebula_tune.synth import Synth
 from nebula_tune.synth.indices import Purpose, first_index
 
 DOTS, FEWEST_DOTS = 640, 24  # in all; of a cloud, or another embedding is taken
@@ -59,7 +55,7 @@ class Map:
 def sources(view: View) -> dict[str, Source]:
     """What is shown, by name: the target where it is there, and the nebulae."""
     found = {"target": view.source} if view.source else {}
-    return found | {name: Source(name, nebula) for name, nebula in view.nebulae.items()}
+    return found | {name: NebulaSounds(name, nebula) for name, nebula in view.nebulae.items()}
 
 
 def embeddings(view: View) -> list[Embedding]:
@@ -79,11 +75,12 @@ def the_map(view: View) -> Map:
     for name, source in shown.items():
         purpose = Purpose.TARGET if name == "target" else Purpose.SCORE_CARD
         embedded = embed_corpus(source, view.plan, heard, purpose, sounds=each, most=each)
-        names, sounds = audio_of(source, embedded.names, view.plan.synth, MAP_RATE, MAP_SECONDS)
+        sounds = source.sounds(embedded.names, view.plan.synth, MAP_RATE, MAP_SECONDS)
+        names = [sound.name for sound in sounds]
         kept = [k for k, one in enumerate(embedded.names) if one in set(names)]
         vectors.append(embedded.vectors[kept])
-        mp3 = encode([ready(sound, MAP_RATE, MAP_SECONDS) for sound in sounds], MAP_RATE, MAP_COMPRESSION)
-        clouds.append({"name": name, "labels": _labels(source, names), "audio": [_text(one) for one in mp3]})
+        mp3 = encode([ready(sound.audio, MAP_RATE, MAP_SECONDS) for sound in sounds], MAP_RATE, MAP_COMPRESSION)
+        clouds.append({"name": name, "labels": source.labels(names), "audio": [_text(one) for one in mp3]})
     places, shares = principal(np.concatenate(vectors))
     for cloud in clouds:
         own, places = np.split(places, [len(cloud["labels"])])
@@ -118,28 +115,24 @@ def players(view: View) -> dict[str, list[Player]]:
     """Sixteen sounds of the target, from all over it, and of each nebula, the same draws for all."""
     shown = {}
     for name, source in sources(view).items():
-        if source.folder is not None:
-            try:
-                files = [path.relative_to(source.folder).as_posix() for path in find_audio(source.folder)]
-            except UserInputError:
-                continue
-            chosen = [files[k] for k in np.linspace(0, len(files) - 1, min(3 * PLAYED, len(files))).round().astype(int)]
-            step = max(1, len(chosen) // PLAYED)
-            chosen = chosen[::step] + [one for k, one in enumerate(chosen) if k % step]  # spares for unusable ones
-        else:
-            first = first_index(Purpose.TARGET if name == "target" else Purpose.SCORE_CARD, view.plan.seed)
-            chosen = [str(first + k) for k in range(PLAYED)]
-        names, sounds = audio_of(source, chosen, view.plan.synth, RATE, SECONDS)
-        shown[name] = to_players(_labels(source, names)[:PLAYED], sounds[:PLAYED])
+        first = first_index(Purpose.TARGET if name == "target" else Purpose.SCORE_CARD, view.plan.seed)
+        try:
+            names = source.names(PLAYED, first)
+        except UserInputError:
+            continue
+        sounds = source.sounds(names, view.plan.synth, RATE, SECONDS)[:PLAYED]
+        labels = source.labels([sound.name for sound in sounds])
+        shown[name] = to_players(labels, [sound.audio for sound in sounds])
     return shown
 
 
 def of_target(view: View, names: Sequence[str]) -> Mapping[str, Player]:
-    """Those of the target's files that can still be read, to listen to."""
-    if not names or view.source is None or view.source.folder is None:
+    """Those of the target's sounds that can still be had, to listen to."""
+    if not names or view.source is None:
         return {}
-    found, sounds = audio_of(view.source, list(dict.fromkeys(names)), view.plan.synth, RATE, SECONDS)
-    return {player.name: player for player in to_players(found, sounds)}
+    sounds = view.source.sounds(list(dict.fromkeys(names)), view.plan.synth, RATE, SECONDS)
+    players = to_players([sound.name for sound in sounds], [sound.audio for sound in sounds])
+    return {player.name: player for player in players}
 
 
 def to_players(names: Sequence[str], sounds: Sequence[Sound]) -> list[Player]:
@@ -150,30 +143,6 @@ def to_players(names: Sequence[str], sounds: Sequence[Sound]) -> list[Player]:
         Player(name, _text(one), _text(spectrogram(sound, RATE)))
         for name, one, sound in zip(names, mp3, heard, strict=True)
     ]
-
-
-def audio_of(
-    source: Source, names: Sequence[str], synth: type[Synth], rate: int, seconds: float
-) -> tuple[list[str], list[Sound]]:
-    """Sounds of a source by their names (a nebula's and noise's are consecutive indices), those that can be had."""
-    if source.folder is None:
-        return list(names), list(synthetic(source, synth, int(names[0]), len(names), rate=rate, seconds=seconds))
-    folder = source.folder
-
-    def read(name: str) -> Sound | None:
-        try:
-            return read_audio(Path(folder, name), rate)
-        except Unusable:
-            return None
-
-    with ThreadPoolExecutor() as pool:
-        found = [(name, sound) for name, sound in zip(names, pool.map(read, names), strict=True) if sound is not None]
-    return [name for name, _ in found], [sound for _, sound in found]
-
-
-def _labels(source: Source, names: Sequence[str]) -> list[str]:
-    """What sounds are called on the page: files by their names, others by number."""
-    return list(names) if source.folder is not None else [f"sound {k + 1}" for k in range(len(names))]
 
 
 def _text(content: bytes) -> str:

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from nebula_tune.listening.sounds import Sound
+from nebula_tune.corpus.source import Sound
 
 LOWEST_HZ, HIGHEST_HZ = 40.0, 16000.0
 RANGE_DB = 70.0

@@ -69,7 +69,7 @@ class View:
             source = Source.parse(self.target["source"])
         except NebulaError:
             return None
-        return None if source.folder is not None and not source.folder.is_dir() else source
+        return source if source.exists else None
 
 
 def _tuned(ledger: Ledger, name: str, trials: tuple[Stored, ...], finished: bool) -> Nebula | None:

@@ -59,7 +59,7 @@ class SplitTarget:
     @cached_property
     def classes(self) -> NDArray[np.str_]:
         """Each sound's class: the target's sub-folder it lies in. Raises CorpusError where those name no classes."""
-        if self.source.folder is None:
+        if not any(self.embedded.folders):
             raise CorpusError(f"--classes: {self.source.text} has no sub-folders to name classes")
         if self.grouped_by is GroupBy.FOLDER:
             raise CorpusError(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from nebula_tune import __version__
-from nebula_tune.corpus.source import Source
+from nebula_tune.corpus.source import NebulaSounds
 from nebula_tune.errors import NebulaTuneError, StopRequested
 from nebula_tune.storage.lease import Lease
 from nebula_tune.storage.ledger import Ledger
@@ -146,7 +146,7 @@ def _yardstick(study: ResolvedStudy, target: SplitTarget | None) -> Yardstick:
     """Frozen on what trials are scored against; where that is nothing, on sounds of the start nebula."""
     settings, embeddings = study.plan.settings, study.embeddings
     if target is None:
-        start = Source("start", study.plan.start)
+        start = NebulaSounds("start", study.plan.start)
         reference = embed_corpus(start, study.plan, embeddings, Purpose.TARGET, sounds=REFERENCE_SOUNDS)
         return Yardstick.frozen_on(settings, embeddings, reference.vectors)
     return Yardstick.frozen_on(settings, embeddings, *target.held_in)

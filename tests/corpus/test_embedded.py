@@ -12,7 +12,7 @@ import torch
 
 from nebula_tune.corpus.folder import read_audio
 from nebula_tune.corpus.prepare import Prepare, as_read, prepare
-from nebula_tune.corpus.source import Source, white_noise
+from nebula_tune.corpus.source import Folder, NebulaSounds, Source, WhiteNoise, white_noise
 from nebula_tune.embedding import embed as embedded
 from nebula_tune.embedding.embed import Embedded, embed_source
 from nebula_tune.errors import CorpusError
@@ -143,7 +143,7 @@ def test_progress_counts_all_files(target: Path) -> None:
 
 
 SYNTHETIC = pytest.mark.parametrize(
-    "source", [Source("x", nebula=NEBULA), Source("white-noise")], ids=["nebula", "noise"]
+    "source", [NebulaSounds("x", NEBULA), WhiteNoise("white-noise")], ids=["nebula", "noise"]
 )
 
 
@@ -175,9 +175,9 @@ def test_a_nebulas_sounds_are_the_synths_own() -> None:
     synth = ToySynth(NEBULA, 32, 44100, Prepare.ONSET.render_seconds(EAR.seconds))
     audio = as_read(synth.render(synth.draw(5, 8), 5), 44100, EAR.sample_rate, Prepare.ONSET)
     expected = EAR.embed_batch(prepare(audio, EAR.samples)).flatten(1).numpy()
-    assert np.array_equal(embed(Source("x", nebula=NEBULA), first=5, sounds=8).vectors, expected)
+    assert np.array_equal(embed(NebulaSounds("x", NEBULA), first=5, sounds=8).vectors, expected)
     other = Nebula({"tone.pitch": 3.1, "level.decay": 0.5}, {"tone.bend": True})
-    assert not set(embed(Source("x", nebula=other)).keys) & set(embed(Source("x", nebula=NEBULA)).keys)
+    assert not set(embed(NebulaSounds("x", other)).keys) & set(embed(NebulaSounds("x", NEBULA)).keys)
 
 
 def test_white_noise_is_uniform_and_has_no_mean() -> None:
@@ -190,11 +190,11 @@ def test_white_noise_is_uniform_and_has_no_mean() -> None:
 
 def test_an_existing_path_wins_over_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert Source.parse("drum").nebula is not None and Source.parse("drum").name == "drum"
-    assert Source.parse("white-noise") == Source("white-noise")
+    assert isinstance(Source.parse("drum"), NebulaSounds) and Source.parse("drum").name == "drum"
+    assert Source.parse("white-noise") == WhiteNoise("white-noise")
     for name in ("drum", "white-noise"):
         (tmp_path / name).mkdir()
-        assert Source.parse(name).folder == Path(name)
+        assert Source.parse(name) == Folder(name, Path(name))
     NEBULA.save(tmp_path / "mine.json")
-    assert Source.parse("mine.json").nebula == NEBULA
-    assert Source.parse("nowhere/at-all").folder == Path("nowhere/at-all")
+    assert Source.parse("mine.json") == NebulaSounds("mine.json", NEBULA)
+    assert Source.parse("nowhere/at-all") == Folder("nowhere/at-all", Path("nowhere/at-all"))

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from nebula_tune.corpus.folder import Skipped
-from nebula_tune.corpus.source import Source
+from nebula_tune.corpus.source import Folder, Source
 from nebula_tune.distance import Joint, make_distance, mean_within
 from nebula_tune.embedding import EMBEDDINGS, make_embedding
 from nebula_tune.embedding.embed import Embedded
@@ -111,7 +111,7 @@ def test_a_file_one_embedding_cannot_use_is_used_by_none() -> None:
         np.arange(57, dtype=np.float32).reshape(19, 3), tuple(keys[1:]), tuple(keys[1:]), ("",) * 19,
         (Skipped("x", "silent"), Skipped("k00", "duplicate of k05")),
     )  # fmt: skip
-    both = _joined(Source("here"), [first, second])
+    both = _joined(Folder("here", Path("here")), [first, second])
     assert both.keys == tuple(keys[1:]) and both.vectors.shape == (19, 5)
     np.testing.assert_array_equal(both.vectors[:, 2:], second.vectors)
     assert [skipped.name for skipped in both.skipped] == ["k00", "x"]
