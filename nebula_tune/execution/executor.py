@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nebula_tune.errors import ScoringError
 from nebula_tune.objective import TrialSounds
-from nebula_tune.scoring import Request
+from nebula_tune.scoring import Request, ScorerSpec
 from nebula_tune.trial import Score
 
 Fresh = tuple[NDArray[np.float32], NDArray[np.float64]]  # vectors and penalties of some sounds
@@ -63,6 +63,26 @@ class Failure:
     message: str
 
 
+class Asked(Protocol):
+    """What an executor is asked for; each takes what it knows of. Nothing of it can change a result."""
+
+    @property
+    def workers(self) -> int | None:
+        """How many workers; None: as many as are of use."""
+
+    @property
+    def ray_address(self) -> str | None:
+        """The Ray cluster to join."""
+
+    @property
+    def gpu_share(self) -> float:
+        """What share of a GPU a worker has."""
+
+    @property
+    def task_timeout(self) -> float | None:
+        """Seconds after which a task's worker is taken to hang; None: from the tasks before."""
+
+
 class Executor(ABC):
     """Runs tasks, ``concurrency`` at a time and as many again queued behind them. Use as a context manager."""
 
@@ -72,6 +92,11 @@ class Executor(ABC):
         self._waiting: deque[Task] = deque()
         self._running: dict[Any, Task] = {}
         self._finished: deque[Job] = deque()
+
+    @classmethod
+    @abstractmethod
+    def start(cls, spec: ScorerSpec, asked: Asked, note: Callable[[str], None]) -> Executor:
+        """An executor that scores by ``spec``; ``note`` is told what the user should know. Raises ScoringError."""
 
     @property
     @abstractmethod

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import torch
 from threadpoolctl import threadpool_limits
 
-from nebula_tune.execution.executor import Executor, Task
+from nebula_tune.execution.executor import Asked, Executor, Task
 from nebula_tune.scoring import ScorerSpec
 
 
@@ -27,6 +27,10 @@ class InlineExecutor(Executor):
         self._blas = threadpool_limits(1, user_api="blas")
         self._scorer = spec.build()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="score")
+
+    @classmethod
+    def start(cls, spec: ScorerSpec, asked: Asked, note: Callable[[str], None]) -> InlineExecutor:
+        return cls(spec)
 
     @property
     def workers(self) -> int:

@@ -11,9 +11,11 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Any
 
+import torch
+
 from nebula_tune.errors import ScoringError
-from nebula_tune.execution.executor import Executor, Task, WorkerLostError
-from nebula_tune.execution.ray_workers import Worker, WorkerPool, last_line
+from nebula_tune.execution.executor import Asked, Executor, Task, WorkerLostError
+from nebula_tune.execution.ray_workers import Worker, WorkerPool, last_line, shares
 from nebula_tune.scoring import ScorerSpec
 
 TASK_TIMEOUT = 60.0  # seconds every task is given
@@ -62,6 +64,19 @@ class RayExecutor(Executor):
             ray.shutdown()
             raise
         self._resize()
+
+    @classmethod
+    def start(cls, spec: ScorerSpec, asked: Asked, note: Callable[[str], None]) -> RayExecutor:
+        """As of :class:`Executor`; on this machine a worker a GPU, or a share of one, else one worker."""
+        here = max(1, torch.cuda.device_count() * shares(asked.gpu_share))
+        return cls(
+            spec,
+            asked.workers or (None if asked.ray_address else here),
+            address=asked.ray_address,
+            gpu_share=asked.gpu_share,
+            task_timeout=asked.task_timeout,
+            note=note,
+        )
 
     @property
     def workers(self) -> int:

@@ -1,13 +1,19 @@
-"""The executors by name."""
+"""The executors by name, and which of them a run gets."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 
 from nebula_tune.errors import SettingsError
 from nebula_tune.execution.executor import Executor
 from nebula_tune.scoring import ScorerSpec
+
+EXECUTORS = {  # each with its class, which is imported when it is asked for
+    "inline": "nebula_tune.execution.inline:InlineExecutor",
+    "ray": "nebula_tune.execution.ray_executor:RayExecutor",
+}
 
 
 @dataclass(frozen=True)
@@ -21,8 +27,8 @@ class Where:
     task_timeout: float | None = None
 
     def __post_init__(self) -> None:
-        if self.executor not in ("auto", "ray", "inline"):
-            raise SettingsError(f"--executor {self.executor!r}: it is auto, ray or inline")
+        if self.executor not in ("auto", *EXECUTORS):
+            raise SettingsError(f"--executor {self.executor!r}: it is auto, {' or '.join(reversed(EXECUTORS))}")
         if self.workers is not None and self.workers < 1:
             raise SettingsError(f"--workers {self.workers}: at least 1")
         if not 0 < self.gpu_share <= 1:
@@ -42,22 +48,7 @@ class Where:
 
     def make(self, spec: ScorerSpec, note: Callable[[str], None]) -> Executor:
         """The executor; ``note`` is told what the user should know of its workers. Raises ScoringError."""
-        if self.executor == "inline" or (self.executor == "auto" and self._alone):
-            from nebula_tune.execution.inline import InlineExecutor
-
-            return InlineExecutor(spec)
-        from nebula_tune.execution.ray_executor import RayExecutor
-
-        workers = self.workers or (None if self.ray_address else _local_workers(self.gpu_share))
-        return RayExecutor(
-            spec, workers, address=self.ray_address, gpu_share=self.gpu_share, task_timeout=self.task_timeout, note=note
-        )
-
-
-def _local_workers(gpu_share: float) -> int:
-    """One a GPU of this machine, or a share of one; else one."""
-    import torch
-
-    from nebula_tune.execution.ray_workers import shares
-
-    return max(1, torch.cuda.device_count() * shares(gpu_share))
+        auto = "inline" if self._alone else "ray"
+        module, _, name = EXECUTORS[auto if self.executor == "auto" else self.executor].partition(":")
+        kind: type[Executor] = getattr(import_module(module), name)
+        return kind.start(spec, self, note)

@@ -3,22 +3,17 @@
 import pytest
 import torch
 
-from nebula_tune.execution import ray_executor
 from nebula_tune.execution.inline import InlineExecutor
+from nebula_tune.execution.ray_executor import RayExecutor
 from nebula_tune.execution.where import Where
 
 
 @pytest.fixture
 def made(monkeypatch):
     """What makes an executor and says of what kind it is, without starting workers."""
-
-    class Ray:
-        def __init__(self, *arguments, **options):
-            self.told = arguments, options
-
-    monkeypatch.setattr(ray_executor, "RayExecutor", Ray)
-    monkeypatch.setattr(InlineExecutor, "__init__", lambda self, spec: None)
-    return lambda where: "ray" if isinstance(where.make(None, print), Ray) else "inline"
+    for kind, name in ((RayExecutor, "ray"), (InlineExecutor, "inline")):
+        monkeypatch.setattr(kind, "start", lambda *arguments, name=name: name)
+    return lambda where: where.make(None, print)
 
 
 def test_without_gpu_and_options_no_ray_is_started(made):
