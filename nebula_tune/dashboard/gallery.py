@@ -20,7 +20,8 @@ from nebula_tune.corpus.source import Source
 from nebula_tune.dashboard import figures
 from nebula_tune.files import write_atomically
 from nebula_tune.results import Row
-from nebula_tune.storage.ledger import Ledger, TrialKey
+from nebula_tune.storage.ledger import Ledger
+from nebula_tune.storage.store import TrialKey
 from nebula_tune.study.plan import Plan
 from nebula_tune.synth.indices import Purpose, first_index
 from nebula_tune.trial import Point, Score

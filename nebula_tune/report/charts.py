@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nebula_tune.storage.ledger import Stored
+from nebula_tune.storage.store import Stored
 
 WIDTH = 760.0
 MOST_DOTS = 700

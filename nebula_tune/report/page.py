@@ -16,7 +16,7 @@ from nebula_tune.nebula import Nebula
 from nebula_tune.report import charts, clouds, densities
 from nebula_tune.report.charts import figure
 from nebula_tune.report.view import View
-from nebula_tune.storage.ledger import Ledger, Stored
+from nebula_tune.storage.store import Store, Stored
 from nebula_tune.synth.indices import Purpose, first_index
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
@@ -40,7 +40,7 @@ def report_path(nebula: Path) -> Path:
     return nebula.with_name(f"{nebula.stem}.report.html")
 
 
-def write_report(ledger: Ledger, name: str, out: Path | None = None) -> Path:
+def write_report(ledger: Store, name: str, out: Path | None = None) -> Path:
     """Write a study's report; by default beside its nebula, or where that would be for a study not yet finished.
 
     Raises StudyError for an unknown study, StorageError where the page cannot be written.

@@ -13,7 +13,7 @@ from nebula_tune.corpus.source import Source
 from nebula_tune.errors import NebulaError
 from nebula_tune.files import shipped
 from nebula_tune.nebula import Nebula
-from nebula_tune.storage.ledger import Ledger, Stored
+from nebula_tune.storage.store import Store, Stored
 from nebula_tune.study.plan import Plan
 from nebula_tune.study.status import exported_nebula, study_status
 
@@ -36,7 +36,7 @@ class View:
     nebulae: Mapping[str, Nebula | Constellation]
 
     @classmethod
-    def of(cls, ledger: Ledger, name: str) -> View:
+    def of(cls, ledger: Store, name: str) -> View:
         """Read a study. Raises StudyError where there is none of that name."""
         row = ledger.record(name)
         plan = Plan.read(json.loads(row["settings"]))
@@ -72,7 +72,7 @@ class View:
         return source if source.exists else None
 
 
-def _tuned(ledger: Ledger, name: str, trials: tuple[Stored, ...], finished: bool) -> Nebula | None:
+def _tuned(ledger: Store, name: str, trials: tuple[Stored, ...], finished: bool) -> Nebula | None:
     if finished:
         return exported_nebula(ledger, name, None)
     decided = [trial for trial in trials if trial.score is not None and not trial.relaxed]

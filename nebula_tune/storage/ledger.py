@@ -10,7 +10,6 @@ import json
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -32,31 +31,12 @@ from nebula_tune.storage.schema import (
     targets,
     write_outcome,
 )
+from nebula_tune.storage.store import Store, Stored, TrialKey, TrialStore
 from nebula_tune.trial import NO_CURVATURE, Point, Score
 
-TrialKey = tuple[int, int, int]  # phase, generation, index
 
-
-@dataclass(frozen=True)
-class Stored:
-    """A trial as the ledger has it."""
-
-    key: TrialKey
-    sampler: str
-    score: Score | None
-    relaxed: bool
-    params: dict[str, Any]
-    number: int
-    row: int  # of Optuna's table
-
-
-class Ledger:
-    """Studies of one database. Every method raises StorageError where the database fails for good.
-
-    ``token`` is the lease this process holds: once set, a trial is written only while the study's row carries it.
-    """
-
-    token: str | None = None
+class Ledger(Store):
+    """Studies of one database. Once ``token`` is set, a trial is written only while the study's row carries it."""
 
     def __init__(self, url: str, create: bool = True) -> None:
         import optuna
@@ -68,12 +48,10 @@ class Ledger:
         self.database = Database(self.engine, self.url)
 
     def names(self) -> list[str]:
-        """Names of all studies."""
         query = sa.select(studies.c.name).order_by(studies.c.name)
         return self.database.run(lambda connection, _: list(connection.execute(query).scalars()))
 
     def record(self, name: str) -> dict[str, Any]:
-        """A study's row; raises StudyError listing the studies there are."""
         query = sa.select(studies).where(studies.c.name == name)
         row = self.database.run(lambda connection, _: connection.execute(query).mappings().first())
         if row is None:
@@ -82,7 +60,6 @@ class Ledger:
         return dict(row)
 
     def has(self, name: str) -> bool:
-        """Whether there is a study of that name."""
         return name in self.names()
 
     def study_row(self, name: str) -> int:
@@ -93,7 +70,6 @@ class Ledger:
     def begin(
         self, name: str, settings: dict[str, Any], origin: dict[str, Any], target: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """The study's row, made where there is none; with its target as :attr:`SplitTarget.described` tells it."""
         import optuna
 
         if not self.has(name):
@@ -116,12 +92,9 @@ class Ledger:
         return self.record(name)
 
     def target(self, name: str) -> dict[str, Any] | None:
-        """A study's target as :meth:`begin` was given it."""
         return self.database.run(lambda connection, _: read_target(connection, name))
 
     def finish(self, name: str, report: dict[str, Any], nebula: list[dict[str, Any]]) -> None:
-        """Keep a study's report, with its score card, and the exported nebula's entries: it is finished."""
-
         def write(connection: sa.Connection, _: bool) -> None:
             self.check_lease(connection, name)
             result = write_outcome(connection, name, report, nebula)
@@ -131,19 +104,16 @@ class Ledger:
         self.database.run(write)
 
     def result(self, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
-        """What :meth:`finish` was given; None for a study that is not finished."""
         rest = self.record(name)["result"]
         if rest is None:
             return None
         return self.database.run(lambda connection, _: read_outcome(connection, name, rest))
 
     def update(self, name: str, **columns: Any) -> None:
-        """Change columns of a study's row."""
         change = studies.update().where(studies.c.name == name).values(**columns)
         self.database.run(lambda connection, _: connection.execute(change))
 
     def delete(self, name: str) -> None:
-        """Remove a study and all its trials."""
         import optuna
 
         self.record(name)
@@ -158,8 +128,10 @@ class Ledger:
 
         self.database.call(remove)
 
+    def writer(self, name: str, space: Space) -> TrialWriter:
+        return TrialWriter(self, name, space)
+
     def trials(self, name: str) -> Iterator[Stored]:
-        """All scored and failed trials of a study."""
         from optuna.trial import TrialState
 
         study = self.study_row(name)
@@ -178,13 +150,11 @@ class Ledger:
                 )
 
     def reevaluated(self, name: str) -> dict[tuple[int, int], float]:
-        """Values of re-evaluations by (candidate, repeat)."""
         query = sa.select(reevaluations).where(reevaluations.c.study == name)
         rows = self.database.run(lambda connection, _: connection.execute(query).all())
         return {(row.candidate, row.repeat): row.value for row in rows}
 
     def write_reevaluation(self, name: str, candidate: int, repeat: int, score: Score) -> None:
-        """Keep one re-evaluation."""
         row = {"study": name, "candidate": candidate, "repeat": repeat, "value": score.value, "mmd": score.mmd}
         same = [reevaluations.c[column] == row[column] for column in ("study", "candidate", "repeat")]
 
@@ -206,8 +176,8 @@ class Ledger:
                 raise StudyError(f"study {name} was taken over by another process; this one stops")
 
 
-class TrialWriter:
-    """Writes one study's trials, with one distribution a parameter for the whole study.
+class TrialWriter(TrialStore):
+    """Writes one study's trials, COMPLETE or FAIL, with one distribution a parameter for the whole study.
 
     Rows go into Optuna's tables straight, in one transaction: Optuna's own calls ask the database about each of some
     150 parameters in turn, which costs more than scoring a trial. What is written is what they would write.
@@ -237,10 +207,6 @@ class TrialWriter:
         }
 
     def write(self, key: TrialKey, sampler: str, point: Point, first_index: int, outcome: Score | Failure) -> int:
-        """Keep a trial: COMPLETE with its score, or FAIL with its error. Returns its row in Optuna's table.
-
-        The same trial twice in a row is kept once: an interruption may fall between a write and the note of it.
-        """
         from optuna.trial import TrialState
 
         repeated, self._last = key == self._last, key

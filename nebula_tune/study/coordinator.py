@@ -20,7 +20,7 @@ from nebula_tune.scoring import Request
 from nebula_tune.search import AnySampler, Candidate, Reevaluation, Sampler
 from nebula_tune.search.reevaluate import Pair
 from nebula_tune.storage.lease import Lease
-from nebula_tune.storage.ledger import Ledger, TrialKey, TrialWriter
+from nebula_tune.storage.store import Store, TrialKey
 from nebula_tune.study.plan import Plan
 from nebula_tune.synth.indices import Purpose, first_index
 from nebula_tune.trial import Point, Score
@@ -94,7 +94,7 @@ class Coordinator:
     """
 
     plan: Plan
-    ledger: Ledger
+    ledger: Store
     name: str
     executor: Executor
     lease: Lease
@@ -110,7 +110,7 @@ class Coordinator:
     def __post_init__(self) -> None:
         self.space = self.plan.space
         self.prior = Prior(self.space.start, self.space.free_flags, self.prior_cost)
-        self._writer = TrialWriter(self.ledger, self.name, self.space)
+        self._writer = self.ledger.writer(self.name, self.space)
         self._known = {trial.key: trial.score for trial in self.ledger.trials(self.name)}
         self._scored: list[tuple[float, TrialKey, Point]] = []
         self._snapshots: list[Snapshot] = []

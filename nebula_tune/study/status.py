@@ -11,12 +11,12 @@ from typing import Any
 from nebula_tune.errors import StudyError
 from nebula_tune.nebula import Nebula
 from nebula_tune.storage.lease import BEAT
-from nebula_tune.storage.ledger import Ledger, Stored
+from nebula_tune.storage.store import Store, Stored
 from nebula_tune.study.coordinator import REEVALUATE
 from nebula_tune.study.plan import Plan
 
 
-def study_status(ledger: Ledger, name: str) -> dict[str, Any]:
+def study_status(ledger: Store, name: str) -> dict[str, Any]:
     """State (running, finished, interrupted, failed), phase, trials, best, rate and time left of a study."""
     row = ledger.record(name)
     plan = Plan.read(json.loads(row["settings"]))
@@ -52,7 +52,7 @@ def _total(plan: Plan, trials: Sequence[Stored], searched: bool) -> int:
     return sum(tried[k] if k < over else p.trials for k, p in enumerate(plan.settings.search))
 
 
-def _alive(ledger: Ledger, name: str, row: dict[str, Any]) -> bool:
+def _alive(ledger: Store, name: str, row: dict[str, Any]) -> bool:
     """Whether somebody holds the study: its heart beats while we look."""
     if not row["owner_token"]:
         return False
@@ -63,7 +63,7 @@ def _alive(ledger: Ledger, name: str, row: dict[str, Any]) -> bool:
     return False
 
 
-def exported_nebula(ledger: Ledger, name: str, trial: int | None) -> Nebula:
+def exported_nebula(ledger: Store, name: str, trial: int | None) -> Nebula:
     """The nebula of a study's result, or of trial number ``trial``. Raises StudyError where there is none."""
     if trial is None:
         result = ledger.result(name)
@@ -84,7 +84,7 @@ def exported_nebula(ledger: Ledger, name: str, trial: int | None) -> Nebula:
     raise StudyError(f"study {name} has no trial {trial}")
 
 
-def trial_counts(ledger: Ledger, name: str) -> dict[str, int]:
+def trial_counts(ledger: Store, name: str) -> dict[str, int]:
     """How many trials of each sampler are scored, and re-evaluations."""
     counts = dict(Counter(trial.sampler for trial in ledger.trials(name) if trial.score is not None))
     again = len(ledger.reevaluated(name))

@@ -13,7 +13,7 @@ from nebula_tune.files import constellation_path, provenance_path, write_atomica
 from nebula_tune.fitting.fit import Fitted
 from nebula_tune.nebula import Nebula
 from nebula_tune.report.page import report_path, write_report
-from nebula_tune.storage.ledger import Ledger
+from nebula_tune.storage.store import Store
 from nebula_tune.tuning.resolve import ResolvedStudy
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def export(out: Path, nebula: Nebula, fitted: Fitted | None, provenance: dict[st
         replace(fitted.constellation, provenance=provenance).save(constellation_path(out))
 
 
-def make_page(study: ResolvedStudy, ledger: Ledger) -> None:
+def make_page(study: ResolvedStudy, ledger: Store) -> None:
     """The page of the finished study. Whatever goes wrong with it, the study's result stands."""
     if study.options.no_report:
         return

@@ -16,7 +16,7 @@ from nebula_tune.report.charts import bars, convergence
 from nebula_tune.report.clouds import principal
 from nebula_tune.report.densities import changes, cumulative, human, quantile
 from nebula_tune.report.spectrogram import COLUMNS, ROWS, spectrogram
-from nebula_tune.storage.ledger import Stored
+from nebula_tune.storage.store import Stored
 from nebula_tune.synth import Voice
 from nebula_tune.synth.parameters import Parameter, to_unit
 from nebula_tune.trial import Score
