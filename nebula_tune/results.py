@@ -229,3 +229,9 @@ class StudyReport(Found):
 
 class RunReport(StudyReport, Judged, SearchReport):
     """The whole of what a finished study tells: how the search went, what is said of its nebula, what it is about."""
+
+    @classmethod
+    def joined(cls, searched: SearchReport, judged: Judged, about: StudyReport) -> Self:
+        """The whole of its three parts; what a part was never given, the whole is not either."""
+        parts = (searched, judged, about)
+        return cls(**{name: getattr(part, name) for part in parts for name in part.model_fields_set})
