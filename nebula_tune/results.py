@@ -12,6 +12,11 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict
 
 
+def figure(distance: float) -> str:
+    """A distance in digits: they are thousands under one embedding and thousandths under another."""
+    return f"{distance:.1f}" if abs(distance) >= 100 else f"{distance:.4g}"
+
+
 class Found(BaseModel):
     """Something found out. Unknown keys of a later version are read over."""
 
