@@ -16,7 +16,7 @@ from nebula_tune.embedding import refuse_judge
 from nebula_tune.errors import SettingsError
 from nebula_tune.files import shipped
 from nebula_tune.search import AnySampler, Reevaluation
-from nebula_tune.strict import AtLeastOne, Positive, Strict, Weight
+from nebula_tune.strict import AtLeastOne, Positive, Strict, Weight, said
 
 DEEPEST = 20  # levels of a study file
 
@@ -314,7 +314,7 @@ def _first_problem(error: ValidationError, lines: Mapping[Place, int]) -> str:
     line = f":{lines[place]}" if place in lines else ""
     named = place if place else problem["loc"]
     key = ".".join(str(part) for part in named)
-    message = {"extra_forbidden": "unknown key", "missing": "is missing"}.get(problem["type"], problem["msg"])
+    message = {"extra_forbidden": "unknown key", "missing": "is missing"}.get(problem["type"], said(problem))
     if problem["type"] == "missing":
         key = ".".join([*map(str, place), str(problem["loc"][-1])])
     return f"{line}: {key}: {message}" if key else f": {message}"
