@@ -162,6 +162,13 @@ class StudySettings(Strict):
             raise ValueError(f"it is one of {', '.join(map(repr, distance_names()))}")
         return name
 
+    @field_validator("other_embedding")
+    @classmethod
+    def _other_has_no_weight(cls, other: EmbeddingSettings | None) -> EmbeddingSettings | None:
+        if other is not None and other.weight != 1:
+            raise ValueError("one embedding reports; a weight goes with several that trials hear")
+        return other
+
     @model_validator(mode="after")
     def _one_or_several_embeddings(self) -> StudySettings:
         if (self.embedding is None) == (not self.embeddings):

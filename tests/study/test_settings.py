@@ -132,7 +132,7 @@ WRONG = {
     "another distance": ("embedding: logmel", "embedding: logmel\ndistance: cosine", ":2: distance: .*'euclidean'"),
     "another guard": ("embedding: logmel", "embedding: logmel\nguards: {loud: 1}", ":2: guards.loud: unknown key"),
     "a guard that rewards": ("embedding: logmel", "embedding: logmel\nguards: {pitch: -1}", ":2: guards.pitch: .*0"),
-    "a judge for an embedding": ("embedding: logmel", "embedding: picture", ":1: embedding: picture is for the network"),
+    "a judge for an embedding": ("embedding: logmel", "embedding: picture", ":1: embedding: picture is for"),
     "an embedding without a name": ("embedding: logmel", "embedding: {hop: 0.1}", ":1: embedding.name: is missing"),
     "no samplers": (GOOD[GOOD.index("search") :], "search: []\n", ":4: search: .*at least 1"),
     "a key given twice": ("sounds: 64", "sounds: 64\nsounds: 65", ".*line 3: sounds is given twice"),
