@@ -12,6 +12,11 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict
 
 
+def figure(distance: float) -> str:
+    """A distance in digits: they are thousands under one embedding and thousandths under another."""
+    return f"{distance:.1f}" if abs(distance) >= 100 else f"{distance:.4g}"
+
+
 class Found(BaseModel):
     """Something found out. Unknown keys of a later version are read over."""
 
@@ -229,3 +234,9 @@ class StudyReport(Found):
 
 class RunReport(StudyReport, Judged, SearchReport):
     """The whole of what a finished study tells: how the search went, what is said of its nebula, what it is about."""
+
+    @classmethod
+    def joined(cls, searched: SearchReport, judged: Judged, about: StudyReport) -> Self:
+        """The whole of its three parts; what a part was never given, the whole is not either."""
+        parts = (searched, judged, about)
+        return cls(**{name: getattr(part, name) for part in parts for name in part.model_fields_set})

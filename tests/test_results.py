@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nebula_tune.results import Found, Row, RunReport
+from nebula_tune.results import Found, Judged, Row, RunReport, SearchReport, StudyReport
 from nebula_tune.storage.ledger import Ledger
 
 SERVICE = Path(__file__).parent / "service"
@@ -22,7 +22,11 @@ def test_a_report_of_an_earlier_version_is_read_and_written_as_it_was(golden, tm
     for report in reports:
         known = {key: value for key, value in report.items() if key in RunReport.model_fields}
         assert {"heldout", "target"} <= set(known)
-        assert RunReport.from_json(report).to_json() == known
+        whole = RunReport.from_json(report)
+        assert whole.to_json() == known
+        parts = [kind.from_json(report) for kind in (SearchReport, Judged, StudyReport)]
+        assert RunReport.joined(*parts) == whole
+        assert json.dumps(RunReport.joined(*parts).to_json()) == json.dumps(whole.to_json())
 
 
 def test_fields_come_in_their_order_and_what_was_never_given_is_left_out():

@@ -15,6 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
+from nebula_tune.results import figure
+
 FIRST_FEW = 5
 # What guards count, and how it is called in a table.
 SHARES = {
@@ -130,7 +132,7 @@ class RunConsole:
         self._done += done
         now = time.monotonic()
         rate = (self._done - self._from) / max(now - self._began, 1e-9)
-        shown = "" if best is None else f"best {_figure(best)}"
+        shown = "" if best is None else f"best {figure(best)}"
         self._bar.update(self._task, completed=self._done, best=shown, rate=f"{rate:.2f} trials/s")
         if not self._console.is_terminal and now - self._last_line > LINE_EVERY:
             self._last_line = now
@@ -192,8 +194,8 @@ class RunConsole:
         table = Table(title=title, title_justify="left")
         for column in ("sounds of", "network (AUC)", "linear classifier"):
             table.add_column(column, justify="left" if column == "sounds of" else "right")
-        for name, figure in told["network"].items():
-            table.add_row(name, f"{figure:.3f}", f"{told['linear'][name]:.3f}")
+        for name, auc in told["network"].items():
+            table.add_row(name, f"{auc:.3f}", f"{told['linear'][name]:.3f}")
         self._out.print(table)
 
     def _other(self, other: Mapping[str, Any]) -> None:
@@ -214,7 +216,7 @@ class RunConsole:
         self._out.print(
             f"  {made['atoms']} atoms, as varied as {made['effective_atoms']:.0f} equal ones; spread "
             f"{made['spread']:g}; {made['rounds']} rounds; shrunk by {made['shrinkage']:.0%} towards the nebula\n"
-            f"  nearest fitted sound: {_figure(new['to_target'])} from its sounds, {_figure(new['among_real'])} from "
+            f"  nearest fitted sound: {figure(new['to_target'])} from its sounds, {figure(new['among_real'])} from "
             f"held-out ones; {new['copies']:.1%} nearer than all but 5 % of those",
             soft_wrap=True,
         )
@@ -226,7 +228,7 @@ class RunConsole:
             table.add_column(column, justify="right")
         for name, row in rows.items():
             low, high = row["ci95"]
-            figures = (_figure(row["mmd"]), _figure(row["mmd_unbiased"]), f"{_figure(low)} … {_figure(high)}")
+            figures = (figure(row["mmd"]), figure(row["mmd_unbiased"]), f"{figure(low)} … {figure(high)}")
             table.add_row(name, *figures, str(row["n"]), str(row["m"]))
         self._out.print(table)
 
@@ -236,7 +238,7 @@ class RunConsole:
             table.add_column(column, justify="left" if column == "sounds of" else "right")
         for name, row in spread.items():
             low, high = row["ci95"]
-            table.add_row(name, _figure(row["value"]), f"{_figure(low)} … {_figure(high)}")
+            table.add_row(name, figure(row["value"]), f"{figure(low)} … {figure(high)}")
         self._out.print(table)
         self._shares(spread)
 
@@ -247,11 +249,6 @@ class RunConsole:
         for name, row in rows.items():
             table.add_row(name, *(f"{100 * row[share]:.1f} %" if share in row else "-" for share in SHARES))
         self._out.print(table)
-
-
-def _figure(value: float) -> str:
-    """Distances are thousands under one embedding and thousandths under another."""
-    return f"{value:.1f}" if abs(value) >= 100 else f"{value:.4g}"
 
 
 def print_embeddings(embeddings: Sequence[Mapping[str, Any]]) -> None:
@@ -312,7 +309,7 @@ def print_studies(studies: Sequence[Mapping[str, Any]]) -> None:
     for column in ("study", "state", "phase", "trials", "best", "trials/s"):
         table.add_column(column)
     for one in studies:
-        best = "-" if one["best"] is None else _figure(one["best"])
+        best = "-" if one["best"] is None else figure(one["best"])
         rate = f"{one['trials_per_second']:.2f}"
         table.add_row(one["study"], one["state"], one["phase"], f"{one['complete']}/{one['total']}", best, rate)
     console.print(table)

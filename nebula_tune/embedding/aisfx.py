@@ -27,6 +27,7 @@ from nebula_tune.embedding.base import Embedding
 from nebula_tune.embedding.checkpoint import checked, hash_of, load
 from nebula_tune.embedding.convolution import fold, in_equal_batches
 from nebula_tune.embedding.download import WeightsAddress, keep, verify, weights_folder
+from nebula_tune.embedding.mel import triangles
 from nebula_tune.errors import EmbeddingError
 
 FFT_SIZE, HOP, BANDS = 2048, 1024, 96
@@ -100,17 +101,14 @@ class AiSFX(Embedding):
 
     @cached_property
     def _filters(self) -> Tensor:
-        """Triangles in mel (HTK's), each divided by its sum: (bins, 96)."""
+        """Triangles whose sides are straight in mel (HTK's), not in Hz, each divided by its sum: (bins, 96)."""
 
         def mel(hz: Any) -> Any:
             return 1127 * np.log1p(np.asarray(hz) / 700)
 
         edges = np.linspace(0, mel(self.sample_rate / 2), BANDS + 2)
-        bins = mel(np.arange(FFT_SIZE // 2 + 1) * (self.sample_rate / FFT_SIZE))[:, None]
-        rise = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
-        fall = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-        triangles = np.clip(np.minimum(rise, fall), 0, None)
-        return torch.from_numpy(triangles / triangles.sum(axis=0)).to(self.device)
+        filters = triangles(edges, mel(np.arange(FFT_SIZE // 2 + 1) * (self.sample_rate / FFT_SIZE)))
+        return torch.from_numpy(filters / filters.sum(axis=0)).to(self.device)
 
     def _forward(self, blocks: Tensor) -> Tensor:
         """Vectors (blocks, 512) of spectrograms (blocks, 100, 96)."""

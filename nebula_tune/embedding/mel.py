@@ -1,8 +1,24 @@
-"""Filters on the mel scale, for what hears in bands: of equal area, as librosa and kapre have them, or of equal sum."""
+"""Banks of triangular filters, for what hears in bands, most on the mel scale.
+
+Of equal area, as librosa and kapre have them, or of equal sum.
+"""
 
 from __future__ import annotations
 
 import numpy as np
+
+from nebula_tune.arrays import Array, Floats
+
+
+def triangles(edges: Array, places: Array) -> Floats:
+    """Triangles of height 1 over places, (places, len(edges) - 2), each from one edge over the next to the one after.
+
+    ``edges`` rise; they and ``places`` are in one unit: Hz, or mel.
+    """
+    rise = (places[:, None] - edges[None, :-2]) / (edges[1:-1] - edges[:-2])
+    fall = (edges[None, 2:] - places[:, None]) / (edges[2:] - edges[1:-1])
+    heights: Floats = np.clip(np.minimum(rise, fall), 0, None)
+    return heights
 
 
 def mel_filters(sample_rate: int, fft_size: int, count: int, htk: bool) -> np.ndarray:
@@ -14,10 +30,8 @@ def mel_filters(sample_rate: int, fft_size: int, count: int, htk: bool) -> np.nd
     """
     edges = mel_to_hz(np.linspace(0.0, highest_mel(sample_rate, htk), count + 2), htk)
     bins = np.arange(fft_size // 2 + 1) * (sample_rate / fft_size)
-    low, middle, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    triangles = np.minimum((bins - low) / (middle - low), (high - bins) / (high - middle))
-    areas_of_one = 2.0 / (high - low)
-    return np.asarray(np.maximum(triangles, 0.0) * areas_of_one, dtype=np.float32)
+    areas_of_one = 2.0 / (edges[2:] - edges[:-2])
+    return np.ascontiguousarray((triangles(edges, bins) * areas_of_one).T, dtype=np.float32)
 
 
 def averaging_filters(sample_rate: int, fft_size: int, count: int, lowest: float, highest: float) -> np.ndarray:
@@ -36,11 +50,8 @@ def averaging_filters(sample_rate: int, fft_size: int, count: int, lowest: float
     for k in range(1, len(edges)):
         edges[k] = max(edges[k], edges[k - 1] + width)
     edges = np.minimum(edges, sample_rate / 2)
-    bins = np.arange(fft_size // 2 + 1) * width
-    rise = (bins[:, None] - edges[None, :-2]) / (edges[1:-1] - edges[:-2])
-    fall = (edges[None, 2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
-    triangles = np.clip(np.minimum(rise, fall), 0, None)
-    return np.asarray(triangles / triangles.sum(axis=0))
+    filters = triangles(edges, np.arange(fft_size // 2 + 1) * width)
+    return np.asarray(filters / filters.sum(axis=0))
 
 
 def mel_to_hz(mel: np.ndarray, htk: bool) -> np.ndarray:

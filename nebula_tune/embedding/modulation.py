@@ -24,6 +24,7 @@ from torch.nn import functional
 from nebula_tune.arrays import Floats
 from nebula_tune.embedding.base import Embedding
 from nebula_tune.embedding.convolution import in_equal_batches
+from nebula_tune.embedding.mel import triangles
 
 FFT_SIZE, HOP, FRAMES = 512, 110, 256  # at 22,050 Hz: windows of 23 ms, 200.45 frames a second, 1.3 s
 LEAD = 256  # zeros before the sound, so that its onset has frames of its own
@@ -153,14 +154,12 @@ def band_filters(sample_rate: float) -> Floats:
     for k in range(1, len(edges)):
         edges[k] = max(edges[k], edges[k - 1] + width / 2)
     bins = np.arange(FFT_SIZE // 2 + 1) * width
-    rise = (bins[:, None] - edges[None, :-2]) / (edges[1:-1] - edges[:-2])
-    fall = (edges[None, 2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
-    triangles: Floats = np.clip(np.minimum(rise, fall), 0, None)
-    empty = triangles.sum(axis=0) == 0
+    filters = triangles(edges, bins)
+    empty = filters.sum(axis=0) == 0
     nearest = np.abs(bins[:, None] - edges[None, 1:-1]).argmin(axis=0)
-    triangles[nearest[empty], np.flatnonzero(empty)] = 1
-    triangles /= triangles.sum(axis=0)
-    return triangles
+    filters[nearest[empty], np.flatnonzero(empty)] = 1
+    filters /= filters.sum(axis=0)
+    return filters
 
 
 def response(x: Floats, centre: float) -> Floats:

@@ -21,7 +21,7 @@ class Scattering(Embedding):
     """log(1 + S / 0.001) of the first- and second-order coefficients S of a sound of RMS 1: 15 frames of 545 numbers.
 
     The second order hears rhythm and roughness that a spectrogram averages away. Sounds are brought to RMS 1 first, so
-    their level does not matter. Needs kymatio. Raises EmbeddingError where that is missing.
+    their level does not matter. Raises EmbeddingError for fewer than 4096 samples.
     """
 
     name: ClassVar[str] = "scattering"
@@ -39,11 +39,9 @@ class Scattering(Embedding):
 
     @cached_property
     def _transform(self) -> Any:
-        try:
-            # Not kymatio.torch, which imports its 2-D and 3-D parts too: those break on scipy 1.15.
-            from kymatio.scattering1d.frontend.torch_frontend import ScatteringTorch1D
-        except ImportError as error:
-            raise EmbeddingError("scattering needs kymatio: pip install 'kymatio>=0.3,<0.4'") from error
+        # Not kymatio.torch, which imports its 2-D and 3-D parts too: those break on scipy 1.15.
+        from kymatio.scattering1d.frontend.torch_frontend import ScatteringTorch1D
+
         return ScatteringTorch1D(J=OCTAVES, Q=WAVELETS_AN_OCTAVE, shape=self.samples).to(self.device)
 
     @property

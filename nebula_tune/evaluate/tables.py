@@ -91,6 +91,7 @@ def _console() -> Console:
 
 
 def _figure(value: float | None) -> str:
+    """A distance with tenths at most, and fewer digits than :func:`nebula_tune.results.figure` has."""
     if value is None:
         return "-"
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.1f}"

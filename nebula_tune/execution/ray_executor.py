@@ -43,10 +43,8 @@ class RayExecutor(Executor):
         task_timeout: float | None = None,
         note: Callable[[str], None] = log.warning,
     ) -> None:
-        try:
-            import ray
-        except ImportError as error:
-            raise ScoringError("Ray is not installed; pip install ray, or use --executor inline") from error
+        import ray
+
         self._ray = ray
         _start(address, max(len(os.sched_getaffinity(0)), workers or 1))
         self._timeout = task_timeout

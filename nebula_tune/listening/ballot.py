@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 
 from nebula_tune.errors import SettingsError
 from nebula_tune.listening.design import Key, KeyTrial, Record, Side
+from nebula_tune.strict import said
 
 Plays = Annotated[int, Field(ge=0)]
 LARGEST = 10_000_000  # bytes of a ballot or key
@@ -109,7 +110,7 @@ def _parse(path: Path, content: bytes, kind: type[Kind], what: str) -> Kind:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise SettingsError(f"{path} is not {what}: {place + ': ' if place else ''}{first['msg']}") from None
+        raise SettingsError(f"{path} is not {what}: {place + ': ' if place else ''}{said(first)}") from None
 
 
 def _check(path: Path, ballot: Ballot, key: Key) -> None:

@@ -8,15 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from nebula_tune.results import figure
 from nebula_tune.storage.store import Stored
 
 WIDTH = 760.0
 MOST_DOTS = 700
-
-
-def figure(value: float) -> str:
-    """A distance in digits: they are thousands under one embedding and thousandths under another."""
-    return f"{value:.1f}" if abs(value) >= 100 else f"{value:.4g}"
 
 
 @dataclass(frozen=True)
@@ -133,8 +129,8 @@ def bars(rows: Mapping[str, Mapping[str, Any]], value: str) -> Bars:
     low, high = min(ends), max(ends)
     left = 170.0
 
-    def place(figure: float) -> float:
-        return float(round(left + (figure - low) / ((high - low) or 1) * (WIDTH - left - 120), 1))
+    def place(at: float) -> float:
+        return float(round(left + (at - low) / ((high - low) or 1) * (WIDTH - left - 120), 1))
 
     shown = [
         Bar(name, figure(row[value]), place(row[value]), place(row["ci95"][0]), place(row["ci95"][1]))

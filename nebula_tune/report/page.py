@@ -14,8 +14,8 @@ from nebula_tune.files import write_atomically
 from nebula_tune.html import one_file
 from nebula_tune.nebula import Nebula
 from nebula_tune.report import charts, clouds, densities
-from nebula_tune.report.charts import figure
 from nebula_tune.report.view import View
+from nebula_tune.results import figure
 from nebula_tune.storage.store import Store, Stored
 from nebula_tune.synth.indices import Purpose, first_index
 
@@ -83,7 +83,7 @@ def page(view: View) -> bytes:
         parts=_parts(rows),
         extras=_extras(rows or spread),
         spread=spread,
-        figure=charts.figure,
+        figure=figure,
         gap=view.result.get("gap_closed"),
         chosen=view.result.get("chosen"),
         along=_along(view),

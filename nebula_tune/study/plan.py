@@ -115,10 +115,11 @@ class Plan:
 
 def _as_it_was(study: dict[str, Any]) -> dict[str, Any]:
     """A stored study with what its version did where today's default is another: no witness ended early or knew of
-    curvature, and preparation was version 1."""
+    curvature, preparation was version 1, and a weight of the other embedding did nothing."""
     then = {"patience": None, "curvature": False, "cooling": 0.0}
     search = [then | p if p["sampler"] == "witness" else p for p in study["search"]]
-    return {"prepare": Prepare.ONSET_1.value} | study | {"search": search}
+    other = {"other_embedding": reporting | {"weight": 1.0}} if (reporting := study.get("other_embedding")) else {}
+    return {"prepare": Prepare.ONSET_1.value} | study | {"search": search} | other
 
 
 def brought_up_to_date(stored: dict[str, Any]) -> dict[str, Any]:

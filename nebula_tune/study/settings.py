@@ -16,7 +16,7 @@ from nebula_tune.embedding import refuse_judge
 from nebula_tune.errors import SettingsError
 from nebula_tune.files import shipped
 from nebula_tune.search import AnySampler, Reevaluation
-from nebula_tune.strict import AtLeastOne, Positive, Strict, Weight
+from nebula_tune.strict import AtLeastOne, Positive, Strict, Weight, said
 
 DEEPEST = 20  # levels of a study file
 
@@ -161,6 +161,13 @@ class StudySettings(Strict):
         if name not in distance_names():
             raise ValueError(f"it is one of {', '.join(map(repr, distance_names()))}")
         return name
+
+    @field_validator("other_embedding")
+    @classmethod
+    def _other_has_no_weight(cls, other: EmbeddingSettings | None) -> EmbeddingSettings | None:
+        if other is not None and other.weight != 1:
+            raise ValueError("one embedding reports; a weight goes with several that trials hear")
+        return other
 
     @model_validator(mode="after")
     def _one_or_several_embeddings(self) -> StudySettings:
@@ -314,7 +321,7 @@ def _first_problem(error: ValidationError, lines: Mapping[Place, int]) -> str:
     line = f":{lines[place]}" if place in lines else ""
     named = place if place else problem["loc"]
     key = ".".join(str(part) for part in named)
-    message = {"extra_forbidden": "unknown key", "missing": "is missing"}.get(problem["type"], problem["msg"])
+    message = {"extra_forbidden": "unknown key", "missing": "is missing"}.get(problem["type"], said(problem))
     if problem["type"] == "missing":
         key = ".".join([*map(str, place), str(problem["loc"][-1])])
     return f"{line}: {key}: {message}" if key else f": {message}"

@@ -16,6 +16,7 @@ from nebula_tune.errors import NebulaError, UserInputError
 from nebula_tune.nebula import Nebula
 from nebula_tune.synth import gpu_draw, synth1b1
 from nebula_tune.synth.backends import BACKENDS, Renderer
+from nebula_tune.synth.limits import MOST_NUMBERS
 from nebula_tune.synth.noise import ROWS, noise_rows
 from nebula_tune.synth.parameters import CONTROL_RATE, Controls, Panel
 from nebula_tune.synth.placing import place
@@ -177,7 +178,7 @@ class Synth(ABC):
     def _numbers(self, first_index: int, sounds: int, count: int) -> Tensor:
         """``count`` numbers of each sound in registration order (then again), drawn on the device where that goes."""
         columns = self._columns[:count]
-        if self.device.type == "cuda" and gpu_draw.ready() and count <= gpu_draw.MOST_NUMBERS:
+        if self.device.type == "cuda" and gpu_draw.ready() and count <= MOST_NUMBERS:
             synth1b1.check(first_index, sounds)
             return gpu_draw.draw(first_index, sounds, columns)
         numbers = torch.from_numpy(synth1b1.draw(first_index, sounds, count)).to(self.device)

@@ -11,8 +11,6 @@ import numpy as np
 from nebula_tune.arrays import Array
 from nebula_tune.synth.compiler import compiled
 
-MOST_WORDS = 227  # later words need new state
-
 
 @compiled
 def first_words(first_index: int, words: Array, states: Array) -> None:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 WARPS = 4
-MOST_NUMBERS = 227  # of one generator; later ones need new state
 
 
 @lru_cache

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from nebula_tune.errors import UserInputError
+from nebula_tune.synth.limits import MOST_NUMBERS
 
 SOUNDS_BEFORE_TEST = 9 * 1024  # of each 10 * 1024 sounds the last 1024 are for testing (section 2.2)
 SOUND_INDICES = 2**32
@@ -36,10 +37,10 @@ def check(first_index: int, sounds: int) -> None:
 
 def _words(first_index: int, sounds: int, count: int) -> np.ndarray:
     """The first ``count`` words of each sound's generator, (sounds, count) uint32."""
-    from nebula_tune.synth.cpu_draw import MOST_WORDS, first_words
+    from nebula_tune.synth.cpu_draw import first_words
 
     words = np.empty((sounds, count), dtype=np.uint32)
-    if count > MOST_WORDS:
+    if count > MOST_NUMBERS:
         for i in range(sounds):
             words[i] = np.frombuffer(np.random.RandomState(first_index + i).bytes(4 * count), dtype="<u4")
         return words

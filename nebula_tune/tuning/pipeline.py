@@ -104,8 +104,7 @@ def _work(opened: OpenedStudy, lease: Lease) -> Result:
         seconds=round(opened.seconds + time.monotonic() - began, 1),
         target=public_target(opened.origin["target"]),
     )
-    whole = RunReport.from_json(searched.to_json() | judged.to_json() | about.to_json())
-    report = whole.to_json()
+    report = RunReport.joined(searched, judged, about).to_json()
     provenance = {"identity": opened.identity, **report, "settings": study.plan.resolved(), "origin": opened.origin}
     export(study.out, nebula, fitted, provenance)
     ledger.finish(study.name, report, nebula.entries())

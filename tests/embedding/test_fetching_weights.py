@@ -170,8 +170,7 @@ def test_the_catalogue_lists_all_embeddings_as_they_are(server, cache, openl3_we
             assert (entries[name].sample_rate, entries[name].seconds) == (embedding.sample_rate, embedding.seconds)
     assert entries[NAME].dimensions == OpenL3(weights=openl3_weights["mel256"]).frames(192000) * 512
     assert entries["aisfx"].dimensions == 2 * 512
-    if entries["scattering"].ready:
-        assert entries["scattering"].dimensions == 15 * 545
+    assert entries["scattering"].ready and entries["scattering"].dimensions == 15 * 545
 
 
 def test_names_without_weights_have_nothing_to_fetch_and_unknown_ones_are_refused(cache):

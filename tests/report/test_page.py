@@ -17,9 +17,9 @@ from nebula_tune.constellation import Constellation
 from nebula_tune.errors import NebulaTuneError
 from nebula_tune.nebula import Nebula
 from nebula_tune.report import clouds
-from nebula_tune.report.charts import figure
 from nebula_tune.report.page import page, write_report
 from nebula_tune.report.view import View, _constellation
+from nebula_tune.results import figure
 from nebula_tune.storage.ledger import Ledger
 from tests.report.conftest import Reported
 from tests.study.tiny import TinyStudy, make_target

@@ -98,6 +98,16 @@ def test_one_embedding_that_chooses_has_no_weight(tmp_path: Path) -> None:
         load_study(str(tmp_path / "study.yaml"))
 
 
+def test_one_embedding_that_reports_has_no_weight(tmp_path: Path) -> None:
+    weighed = STUDY.replace("other_embedding: {name: mss,", "other_embedding: {name: mss, weight: 2,")
+    (tmp_path / "study.yaml").write_text(weighed)
+    with pytest.raises(SettingsError, match=r"study.yaml:10: other_embedding: one embedding reports") as caught:
+        load_study(str(tmp_path / "study.yaml"))
+    assert "\n" not in str(caught.value)
+    (tmp_path / "study.yaml").write_text(weighed.replace("weight: 2", "weight: 1.0"))
+    assert load_study(str(tmp_path / "study.yaml")).other_embedding is not None
+
+
 @pytest.mark.parametrize("key", ["choose: {embedding: ", "other_embedding: "])
 @pytest.mark.parametrize(
     ("named", "message"),

@@ -63,6 +63,15 @@ def test_a_study_of_before_preparation_had_versions_goes_on_with_the_first() -> 
     assert Plan.read(stored).settings.prepare is Prepare.ONSET_1
 
 
+@pytest.mark.parametrize("weight", [1.0, 2.0])
+def test_a_weight_of_the_other_embedding_did_nothing_and_is_read_over(weight: float) -> None:
+    now = plan(other_embedding="mss").resolved()
+    stored = json.loads(json.dumps(now))
+    assert stored["study"]["other_embedding"]["weight"] == 1
+    stored["study"]["other_embedding"]["weight"] = weight
+    assert brought_up_to_date(stored) == now
+
+
 def test_settings_of_a_later_version_are_told_as_they_are() -> None:
     stored = plan().resolved()
     stored["study"]["search"][1]["telepathy"] = 1

@@ -132,6 +132,7 @@ WRONG = {
     "another distance": ("embedding: logmel", "embedding: logmel\ndistance: cosine", ":2: distance: .*'euclidean'"),
     "another guard": ("embedding: logmel", "embedding: logmel\nguards: {loud: 1}", ":2: guards.loud: unknown key"),
     "a guard that rewards": ("embedding: logmel", "embedding: logmel\nguards: {pitch: -1}", ":2: guards.pitch: .*0"),
+    "a judge for an embedding": ("embedding: logmel", "embedding: picture", ":1: embedding: picture is for"),
     "an embedding without a name": ("embedding: logmel", "embedding: {hop: 0.1}", ":1: embedding.name: is missing"),
     "no samplers": (GOOD[GOOD.index("search") :], "search: []\n", ":4: search: .*at least 1"),
     "a key given twice": ("sounds: 64", "sounds: 64\nsounds: 65", ".*line 3: sounds is given twice"),
@@ -153,6 +154,7 @@ def test_a_wrong_file_is_refused_naming_file_line_and_key(tmp_path: Path, case: 
     with pytest.raises(SettingsError, match=rf"study\.yaml{message}") as caught:
         load(tmp_path, GOOD.replace(old, new))
     assert "\n" not in str(caught.value) and "pydantic" not in str(caught.value)
+    assert "Value error" not in str(caught.value)
     assert caught.value.exit_code == 2
 
 
