@@ -79,7 +79,8 @@ class Target:
     """The target's vectors, and what every trial needs of them.
 
     ``mean_distance`` is E d(y, y') over pairs of different groups, ``mean_distance_v`` over all m^2 pairs (eq. 2);
-    ``mean_terms`` are the embeddings' parts of the former.
+    ``mean_terms`` are the embeddings' parts of the former. ``vectors`` are (sounds, D); ``device`` is torch's name of
+    where they are kept, ``distance`` that of two vectors (None: l1).
     """
 
     def __init__(
@@ -170,7 +171,13 @@ class Ear:
 class Scorer:
     """Scores trials of one synth under one or more embeddings.
 
-    Against a target; or for their own spread where there is none.
+    Args:
+        ears: embeddings, each with a synth that renders for it.
+        style: how sounds are prepared.
+        target: what they are compared with; None: their own spread is the score.
+        chunk: sounds that are rendered together.
+        distance: of two vectors; None: l1.
+        guards: what each of SHARES costs, by its name, in units of the distance; those left out cost nothing.
     """
 
     def __init__(

@@ -43,7 +43,15 @@ def sounds_of(
 ) -> Iterator[Heard | None]:
     """Sounds of a source one after the other: files in random order, a nebula's or noise's by index without end.
 
-    Each is mono at ``rate`` Hz and not yet trimmed; None stands for one that is silent or cannot be read.
+    Each is mono and not yet trimmed; None stands for one that is silent or cannot be read.
+
+    Args:
+        source: where they are from.
+        synth: the architecture of a nebula's sounds.
+        first_index: index of a nebula's or noise's first sound.
+        rate: Hz of what comes.
+        seconds: of noise; a nebula's sounds are rendered LEAD_SECONDS longer, to be trimmed; files are read whole.
+        random: what puts files in order.
     """
     if source.folder is not None:
         paths = find_audio(source.folder)
@@ -62,7 +70,16 @@ def sounds_of(
 
 
 def synthetic(source: Source, synth: type[Synth], first_index: int, count: int, *, rate: int, seconds: float) -> Sound:
-    """Sounds ``first_index`` .. + ``count`` - 1 of a nebula or of white noise, (count, samples), untrimmed."""
+    """Sounds ``first_index`` .. + ``count`` - 1 of a nebula or of white noise, (count, samples), untrimmed.
+
+    Args:
+        source: a nebula or constellation, or white noise.
+        synth: the architecture of a nebula's sounds.
+        first_index: index of the first sound.
+        count: how many.
+        rate: Hz.
+        seconds: of noise; a nebula's sounds are rendered LEAD_SECONDS longer, to be trimmed.
+    """
     if source.nebula is None:
         return white_noise(range(first_index, first_index + count), round(seconds * rate)).numpy()
     player = synth(source.nebula, count, rate, Prepare.ONSET.render_seconds(seconds))

@@ -155,7 +155,15 @@ def to_players(names: Sequence[str], sounds: Sequence[Sound]) -> list[Player]:
 def audio_of(
     source: Source, names: Sequence[str], synth: type[Synth], rate: int, seconds: float
 ) -> tuple[list[str], list[Sound]]:
-    """Sounds of a source by their names (a nebula's and noise's are consecutive indices), those that can be had."""
+    """Sounds of a source by their names, those that can be had: their names, and each (samples,).
+
+    Args:
+        source: where they are from.
+        names: files below its folder; indices of a nebula or noise, in a row.
+        synth: the architecture of a nebula's sounds.
+        rate: Hz.
+        seconds: of a nebula's sounds or of noise; files are read whole.
+    """
     if source.folder is None:
         return list(names), list(synthetic(source, synth, int(names[0]), len(names), rate=rate, seconds=seconds))
     folder = source.folder

@@ -93,7 +93,14 @@ class Ledger:
     def begin(
         self, name: str, settings: dict[str, Any], origin: dict[str, Any], target: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """The study's row, made where there is none; with its target as :attr:`SplitTarget.described` tells it."""
+        """The study's row, made where there is none.
+
+        Args:
+            name: of the study.
+            settings: of it, as :meth:`Plan.resolved` has them.
+            origin: what it was begun with, as JSON.
+            target: as :attr:`SplitTarget.described` tells it; None for a study without.
+        """
         import optuna
 
         if not self.has(name):
@@ -184,7 +191,14 @@ class Ledger:
         return {(row.candidate, row.repeat): row.value for row in rows}
 
     def write_reevaluation(self, name: str, candidate: int, repeat: int, score: Score) -> None:
-        """Keep one re-evaluation."""
+        """Keep one re-evaluation.
+
+        Args:
+            name: of the study.
+            candidate: its number.
+            repeat: number of the re-evaluation of that candidate.
+            score: what it scored.
+        """
         row = {"study": name, "candidate": candidate, "repeat": repeat, "value": score.value, "mmd": score.mmd}
         same = [reevaluations.c[column] == row[column] for column in ("study", "candidate", "repeat")]
 
@@ -240,6 +254,13 @@ class TrialWriter:
         """Keep a trial: COMPLETE with its score, or FAIL with its error. Returns its row in Optuna's table.
 
         The same trial twice in a row is kept once: an interruption may fall between a write and the note of it.
+
+        Args:
+            key: phase, generation and index.
+            sampler: name of the sampler that asked for it.
+            point: the nebula.
+            first_index: index of its first sound.
+            outcome: its score, or why there is none.
         """
         from optuna.trial import TrialState
 
