@@ -34,7 +34,8 @@ class Target:
     """The target's vectors, and what every trial needs of them.
 
     ``mean_distance`` is E d(y, y') over pairs of different groups, ``mean_distance_v`` over all m^2 pairs (eq. 2);
-    ``mean_terms`` are the embeddings' parts of the former.
+    ``mean_terms`` are the embeddings' parts of the former. ``vectors`` are (sounds, D), kept on torch's ``device``;
+    ``distance`` is that of two vectors (None: l1).
     """
 
     def __init__(

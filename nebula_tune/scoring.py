@@ -113,7 +113,14 @@ class Ear:
 
 
 class Scorer:
-    """Scores trials of one synth under one or more embeddings, in chunks of ``chunk`` sounds."""
+    """Scores trials of one synth under one or more embeddings.
+
+    Args:
+        ears: the embeddings, each with the synth that plays for it.
+        style: how sounds are prepared.
+        objective: what is minimised.
+        chunk: sounds of a chunk.
+    """
 
     def __init__(self, ears: Sequence[Ear], style: Prepare, objective: Objective, chunk: int = CHUNK) -> None:
         self.ears = tuple(ears)

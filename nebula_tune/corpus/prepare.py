@@ -62,6 +62,12 @@ def as_read(audio: Tensor, rate: int, sample_rate: int, style: Prepare) -> Tenso
 
     A filter at the edge of hearing is what a classifier finds first: rendered at an ear's own rate, sounds reach up to
     its Nyquist frequency, and files that were resampled do not.
+
+    Args:
+        audio: sounds as a synth rendered them, (sounds, samples).
+        rate: Hz of these.
+        sample_rate: Hz of those that come back.
+        style: under ONSET a constant offset is taken out, as it is of files.
     """
     if style is Prepare.ONSET:
         audio = without_offset(audio)

@@ -87,7 +87,14 @@ class Source(ABC):
 
     @abstractmethod
     def sounds(self, names: Sequence[str], synth: type[Synth], rate: int, seconds: float) -> list[NamedSound]:
-        """Those of the named sounds that can be had, mono at ``rate`` Hz, untrimmed; a file's of any length."""
+        """Those of the named sounds that can be had, mono and untrimmed.
+
+        Args:
+            names: of :meth:`names`, or any others of this source.
+            synth: the architecture that plays a nebula.
+            rate: Hz.
+            seconds: of a synth's sounds when they are trimmed; files are read whole.
+        """
 
     @abstractmethod
     def stream(
@@ -95,7 +102,14 @@ class Source(ABC):
     ) -> Iterator[NamedSound | None]:
         """Sounds one after the other: files in random order, a synth's from ``first_index`` without end.
 
-        Each is mono at ``rate`` Hz and not yet trimmed; None stands for one that is silent or cannot be read.
+        Each is mono and not yet trimmed; None stands for one that is silent or cannot be read.
+
+        Args:
+            synth: the architecture that plays a nebula.
+            first_index: of a synth's sounds.
+            rate: Hz.
+            seconds: of a synth's sounds when they are trimmed; files are read whole.
+            random: gives files their order.
         """
 
     @abstractmethod
@@ -160,13 +174,28 @@ class Synthetic(Source):
 
     @abstractmethod
     def player(self, synth: type[Synth], sounds: int, rate: int, seconds: float) -> Callable[[int, int], Tensor]:
-        """What makes untrimmed sounds (count, samples) of (first index, count), at most ``sounds`` at a time."""
+        """What makes untrimmed sounds (count, samples) of (first index, count).
+
+        Args:
+            synth: the architecture that plays a nebula.
+            sounds: the most that are asked for at a time.
+            rate: Hz.
+            seconds: when they are trimmed.
+        """
 
     @abstractmethod
     def reader(
         self, synth: type[Synth], sounds: int, style: Prepare, rate: int, seconds: float
     ) -> Callable[[int, int], Tensor]:
-        """As :meth:`player`, but as if read from a file under a preparation, which is then to prepare them."""
+        """What makes sounds (count, samples) of (first index, count) as if read from files, to be prepared.
+
+        Args:
+            synth: the architecture that plays a nebula.
+            sounds: the most that are asked for at a time.
+            style: the preparation's version.
+            rate: Hz.
+            seconds: when they are prepared.
+        """
 
     def group_by(self, asked: GroupBy) -> GroupBy:
         return GroupBy.FILE

@@ -28,6 +28,17 @@ def write_sounds(
 
     A file that is there already is left as it is, so an interrupted call is finished by the same call. Returns the
     table's path (:func:`write_parameters`).
+
+    Args:
+        synth: what draws and renders the sounds.
+        first_index: index of the first sound.
+        count: how many, at least 1.
+        folder: where the files go.
+        kind: wav or flac.
+        progress: called with the sounds that are done and how many there are.
+
+    Raises:
+        UserInputError: for another kind, or where there are no such sounds.
     """
     check(synth, first_index, count)
     if kind not in FORMATS:
@@ -72,6 +83,16 @@ def write_parameters(synth: Synth, first_index: int, count: int, folder: Path, a
     float64); ``is_train``. The archive has ``index``, ``names``, ``raw`` and ``human`` (sounds, parameters) and
     ``is_train``; with it comes ``nebula.json``, under which the raw values mean the human ones.
     Returns the table's path.
+
+    Args:
+        synth: what draws the parameters.
+        first_index: index of the first sound.
+        count: how many sounds, at least 1.
+        folder: where the files go.
+        archive: whether to write ``parameters.npz`` and ``nebula.json`` too.
+
+    Raises:
+        UserInputError: where there are no such sounds.
     """
     import pyarrow
     from pyarrow import parquet

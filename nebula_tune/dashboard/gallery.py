@@ -49,7 +49,15 @@ def remove_artifacts(ledger: Ledger, name: str, folder: Path) -> int:
 
 
 class Gallery:
-    """Use as a context manager; give :meth:`written` every trial that is in the ledger."""
+    """Use as a context manager; give :meth:`written` every trial that is in the ledger.
+
+    Args:
+        ledger: the database that the study is in.
+        name: of the study.
+        plan: of the study; it renders the nebulae.
+        source: the target; None for a study without.
+        folder: where sounds and pictures go.
+    """
 
     def __init__(self, ledger: Ledger, name: str, plan: Plan, source: Source | None, folder: Path) -> None:
         self._ledger, self._name, self._plan, self._source, self._folder = ledger, name, plan, source, folder
@@ -81,7 +89,15 @@ class Gallery:
             self._thread.join(LAST_WAIT)
 
     def written(self, row: int, key: TrialKey, sampler: str, point: Point, score: Score) -> None:
-        """A trial is in the ledger, in this row."""
+        """A trial is in the ledger, in this row.
+
+        Args:
+            row: of the trial in Optuna's table.
+            key: its phase, generation and index.
+            sampler: name of the sampler that asked for it.
+            point: the nebula that was scored.
+            score: what it scored.
+        """
         if self._thread is None:
             return
         improves = self._note_value(sampler, score.value, point.relaxed)

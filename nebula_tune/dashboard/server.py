@@ -45,7 +45,18 @@ class _Quiet(WSGIRequestHandler):
 
 
 def serve(ledger: Ledger, host: str, port: int, artifacts: str | None, note: Callable[[str], None]) -> None:
-    """Serve until interrupted. Raises SettingsError where the dashboard is not installed or the port not free."""
+    """Serve until interrupted.
+
+    Args:
+        ledger: the database that is shown.
+        host: address to listen on.
+        port: to listen on.
+        artifacts: folder of the studies' sounds; None: the usual one of this database.
+        note: told where the dashboard is, and a warning where other machines may reach it.
+
+    Raises:
+        SettingsError: where the dashboard is not installed or the port not free.
+    """
     try:
         from optuna.artifacts import FileSystemArtifactStore
         from optuna_dashboard import wsgi

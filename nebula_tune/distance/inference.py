@@ -46,6 +46,14 @@ def infer(
     """Unbiased estimate U, its 95 % interval and the permutation p-value of x (n, D) against y (m, D); l1 by default.
 
     The interval is that of :func:`infer_from_sums`.
+
+    Args:
+        x: vectors of one corpus, (n, D).
+        y: vectors of the other, (m, D).
+        groups_x: each x's group, (n,); None: every sound is its own.
+        groups_y: likewise of y, (m,).
+        seed: of the permutations.
+        distance: of two vectors; None: l1.
     """
     labels, first = _pooled_labels(x, y, groups_x, groups_y)
     sums, sizes = group_sums(np.concatenate([x, y]), labels, distance), np.bincount(labels).astype(np.float64)
@@ -58,6 +66,12 @@ def infer_from_sums(sums: Floats, sizes: Floats, in_x: NDArray[np.bool_], seed: 
     The interval is U ± 1.96 sqrt(v_J + v_perm), its lower end cut at 0: v_J from deleting one group at a time, v_perm
     the mean squared U over permuted labels (where both laws are one, the jackknife alone is degenerate). Their sum
     covered better than the larger of them wherever that fell short: see docs/evaluation.md.
+
+    Args:
+        sums: of the distances between two groups' sounds, (groups, groups), zero within a group.
+        sizes: sounds of each group, (groups,).
+        in_x: which groups are x's, (groups,); the others are y's.
+        seed: of the permutations.
     """
     estimate = _u_statistic(sums, sizes, in_x[None].astype(np.float64))[0]
     permuted = _permuted(sums, sizes, in_x, seed)

@@ -84,7 +84,10 @@ def mmd(
 
 
 def l1_mmd(x: ArrayLike, y: ArrayLike, groups_x: Groups = None, groups_y: Groups = None) -> MMD:
-    """:func:`mmd` with d = l1, as in the paper."""
+    """:func:`mmd` with d = l1, as in the paper.
+
+    ``x`` (n, D), ``y`` (m, D), ``groups_x`` (n,), ``groups_y`` (m,) and the errors are as it has them.
+    """
     return mmd(x, y, L1(), groups_x, groups_y)
 
 

@@ -31,7 +31,14 @@ def load(content: bytes, path: Path, network: str) -> Any:
 def checked(tensors: Any, shapes: Mapping[str, tuple[int, ...]], path: Path, network: str) -> dict[str, Tensor]:
     """The tensors of those names and shapes, float32, in that order; others in the file are left out.
 
-    Raises EmbeddingError naming file and tensor.
+    Args:
+        tensors: what the file holds, by name.
+        shapes: of the tensors that are wanted, by name.
+        path: of the file, for an error to name.
+        network: what errors call it.
+
+    Raises:
+        EmbeddingError: naming file and tensor.
     """
     if not isinstance(tensors, dict):
         raise EmbeddingError(f"{path} is not a checkpoint of {network}: it holds a {type(tensors).__name__}")

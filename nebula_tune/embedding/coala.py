@@ -56,7 +56,7 @@ class Coala(Embedding):
 
     ``model`` is dual-ae-c, dual-e-c or cnn. ``weights`` is a copy of the authors' repository, or its checkpoint with
     the scaler beside it; without it the copy is looked for in the cache. Raises EmbeddingError if they are missing or
-    wrong, and for ``seconds`` over 10.
+    wrong, and for ``seconds`` over 10. ``device`` is torch's name of where it runs.
     """
 
     name: str  # type: ignore[misc]  # one class, three names

@@ -16,7 +16,8 @@ _settings = Lock()
 def fold(kernel: Tensor, bias: Tensor, normalisation: tuple[Tensor, ...], epsilon: float) -> tuple[Tensor, Tensor]:
     """(kernel, bias) float64 of a convolution (outputs, inputs, h, w) followed by a batch normalisation.
 
-    ``normalisation`` is its gamma, beta, moving mean and moving variance, each (outputs,).
+    ``normalisation`` is its gamma, beta, moving mean and moving variance, each (outputs,). ``epsilon`` is added to the
+    variance.
     """
     scale, shift = scale_and_shift(normalisation, epsilon)
     return kernel.double() * scale[:, None, None, None], bias.double() * scale + shift

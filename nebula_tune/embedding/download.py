@@ -82,7 +82,11 @@ def downloaded(url: str, label: str, console: Console) -> bytes:
 
 
 def received(answer: HTTPResponse, url: str, label: str, console: Console) -> bytes:
-    """The body of an answer, all of it, with a progress bar on ``console``."""
+    """The body of an answer, all of it, with a progress bar on ``console``.
+
+    ``url`` is what errors name, ``label`` what the bar is called. Raises EmbeddingError for a body that breaks off or
+    is too large.
+    """
     header = answer.headers.get("Content-Length", "")
     total = int(header) if header.isdigit() else None
     columns = (

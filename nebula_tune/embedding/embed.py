@@ -73,10 +73,20 @@ def embed_source(
     progress: Progress | None = None,
     most: int | None = None,
 ) -> Embedded:
-    """Vectors of a source, from the cache where they are there. Raises CorpusError for a folder that cannot be used.
+    """Vectors of a source, from the cache where they are there.
 
-    ``first_index`` and ``sounds`` say which of a nebula's sounds (or of white noise) are meant; ``most`` is how many
-    files of a larger folder are taken, at random but always the same.
+    Args:
+        source: where the sounds are from.
+        embedding: what makes vectors of them.
+        style: how they are prepared.
+        synth: the architecture of a nebula's sounds.
+        first_index: index of the first sound of a nebula, or of white noise.
+        sounds: how many of these.
+        progress: called with the sounds that are done and how many there are; None: nobody is told.
+        most: files of a folder that are taken, at random but always the same; None: all.
+
+    Raises:
+        CorpusError: for a folder that cannot be used.
     """
     cache = VectorCache({"embedding": embedding.settings, "prepare": style})
     indices = range(first_index, first_index + sounds)
@@ -87,7 +97,15 @@ def embed_source(
 def embed_files(
     paths: Sequence[Path], folder: Path, embedding: Embedding, style: Prepare, progress: Progress | None = None
 ) -> dict[str, NDArray[np.float32] | str]:
-    """Vector (D,) of each file below a folder, by its relative name; or the reason why it cannot be used."""
+    """Vector (D,) of each file below a folder, by its relative name; or the reason why it cannot be used.
+
+    Args:
+        paths: of the files.
+        folder: which all of them lie below.
+        embedding: what makes vectors of them.
+        style: how they are prepared.
+        progress: called with the files that are done and how many there are; None: nobody is told.
+    """
     cache = VectorCache({"embedding": embedding.settings, "prepare": style})
     found: dict[str, NDArray[np.float32] | str] = {}
     with one_thread():
@@ -100,7 +118,14 @@ def embed_files(
 
 
 def vectors_of(audio: torch.Tensor, rate: int, embedding: Embedding, style: Prepare) -> torch.Tensor:
-    """Vectors (sounds, D) of a synth's sounds (sounds, samples) at ``rate`` Hz, read as files are and prepared."""
+    """Vectors (sounds, D) of a synth's sounds, read as files are and prepared.
+
+    Args:
+        audio: sounds as the synth rendered them, (sounds, samples).
+        rate: Hz of these.
+        embedding: what makes vectors of them.
+        style: how they are prepared.
+    """
     audio = as_read(audio, rate, embedding.sample_rate, style)
     return embedding.embed_batch(prepare(audio, embedding.samples, style)).flatten(1)
 

@@ -27,6 +27,12 @@ def mel_filters(sample_rate: int, fft_size: int, count: int, htk: bool) -> np.nd
     The edges are ``count + 2`` frequencies equally spaced in mel (HTK's or Slaney's) from 0 to the Nyquist frequency.
     A triangle narrower than an FFT bin may contain none (at 48 kHz and FFTs of 2048, rows 0 and 7 of the HTK bank of
     256): it is always at the floor.
+
+    Args:
+        sample_rate: Hz.
+        fft_size: samples.
+        count: of triangles.
+        htk: whether the scale is HTK's; else it is Slaney's.
     """
     edges = mel_to_hz(np.linspace(0.0, highest_mel(sample_rate, htk), count + 2), htk)
     bins = np.arange(fft_size // 2 + 1) * (sample_rate / fft_size)

@@ -24,8 +24,9 @@ class MultiScaleSpectrogram(Embedding):
 
     ``kind`` is linear+log, linear or log. With ``pooled`` (the default) each scale is averaged over stretches of time,
     4096 / FFT size of them, so that every scale keeps some 2,000 numbers, fine in frequency or in time: 28,926
-    dimensions in all. Without it every frame counts, as in the paper: 5 million dimensions for 4 s, to be used on
-    small corpora. It hears the level of a sound, so sounds are to be prepared to the same level.
+    dimensions in all. Without it every frame counts, as in the paper: 5 million dimensions for 4 s, to be used on small
+    corpora. It hears the level of a sound, so sounds are to be prepared to the same level. Sounds are at
+    ``sample_rate`` Hz and prepared to ``seconds``; ``device`` is torch's name of where it runs.
     """
 
     name: ClassVar[str] = "mss"

@@ -21,7 +21,8 @@ SMALLEST = 1e-6  # deviation of a dimension, as a share of the largest, below wh
 def classifier_test(x: Vectors, y: Vectors, groups_y: Sequence[str], groups_x: Sequence[str] | None = None) -> float:
     """Balanced accuracy in telling sounds x (n, D) from y (m, D), by cross-validation over groups.
 
-    Without ``groups_x`` every x is its own group. As many of each are used as the smaller side has.
+    ``groups_y`` names each y's group, ``groups_x`` each x's; without the latter every x is its own group. As many of
+    each side are used as the smaller one has.
     """
     random = np.random.default_rng(0)
     keep = min(len(x), len(y))

@@ -80,14 +80,24 @@ class ComparedCorpus:
 
 
 def compare(texts: Sequence[str], ears: Ears, how: Protocol, note: Note, counting: Counting) -> list[dict[str, Any]]:
-    """A report for each embedding: its corpora, a row for each pair and for each corpus with itself, nearest first,
-    and each sound's contribution (:func:`_contributions`).
+    """A report for each embedding: its corpora, a row for each pair and for each corpus with itself, nearest first, and
+    each sound's contribution (:func:`_contributions`).
 
     A row has the mean and standard deviation of eq. 2 over the paper's trials of n against n sounds, and the unbiased
     estimate of all sounds with its 95 % interval and p-value. Of a corpus with itself: eq. 2 over its halvings, and
-    mean and 95 % range of the unbiased estimate over halvings that keep groups whole, which is what chance makes of
-    one law; it has no p-value. Where judges were asked for, ``told_apart`` is what :func:`telling.verdicts` says of
-    the row. Raises UserInputError for what cannot be compared.
+    mean and 95 % range of the unbiased estimate over halvings that keep groups whole, which is what chance makes of one
+    law; it has no p-value. Where judges were asked for, ``told_apart`` is what :func:`telling.verdicts` says of the
+    row.
+
+    Args:
+        texts: the corpora, two at least: folders, nebulae or constellations (file or name), white-noise.
+        ears: embeddings, preparation and distance.
+        how: how they are compared.
+        note: told what will take long, and what to beware of.
+        counting: called with the steps that are done and how many there are.
+
+    Raises:
+        UserInputError: for what cannot be compared.
     """
     if len(texts) < 2:
         raise SettingsError("compare needs two corpora at least: folders, nebulae or white-noise")
@@ -165,7 +175,14 @@ def _under(
 def measure(
     corpora: Sequence[ComparedCorpus], distance: Distance, how: Protocol, counting: Counting
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows of the table, nearest first, and sounds' contributions, both as :func:`compare` reports them."""
+    """Rows of the table, nearest first, and sounds' contributions, both as :func:`compare` reports them.
+
+    Args:
+        corpora: that are compared, embedded.
+        distance: of two vectors.
+        how: sounds a trial, trials and seed.
+        counting: called with the steps that are done and how many there are.
+    """
     matrices = _matrices(corpora, distance, counting)
     rows = []
     for i, j in combinations_with_replacement(range(len(corpora)), 2):

@@ -38,7 +38,15 @@ def real_of(target: SplitTarget) -> tuple[JudgedSounds, str]:
 def verdicts(
     requests: Mapping[str, Request], plan: Plan, device: str, source: Source, against: Source | None
 ) -> Verdicts:
-    """How easily each nebula's fresh sounds, and a second real corpus's, are told from real ones."""
+    """How easily each nebula's fresh sounds, and a second real corpus's, are told from real ones.
+
+    Args:
+        requests: of each nebula, by its name: the sounds that it is judged by.
+        plan: of the study.
+        device: torch's name of where embeddings and networks run.
+        source: the target.
+        against: the second real corpus; None where there is none.
+    """
     found: dict[str, Any] = {}
     for judge, eye in EYES.items():
         embedding = make_embedding(**eye, device=device)

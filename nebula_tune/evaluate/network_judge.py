@@ -90,7 +90,10 @@ def network_test(
     most: int = SOUNDS,
     device: str = "cpu",
 ) -> float:
-    """AUC in telling pictures x from y, mean over seeds: see :func:`out_of_fold`."""
+    """AUC in telling pictures x from y, mean over seeds: see :func:`out_of_fold`.
+
+    ``groups_y``, ``groups_x``, ``most`` and ``device`` are as it has them; each of ``seeds`` makes a run of its own.
+    """
     runs = [out_of_fold(x, y, groups_y, groups_x, seed=seed, most=most, device=device) for seed in seeds]
     return float(np.mean([run.auc for run in runs]))
 
@@ -145,8 +148,20 @@ def share_taken_for(
     """Share of each corpus's ``sounds`` that networks trained on real sounds only take for the kind.
 
     Trained to tell real sounds of a kind from other real ones. For each fold the threshold is the one that passes 90 %
-    of the kind's groups left out of training; shares are averaged over folds. Arguments are as :func:`out_of_fold`
-    has them. Raises UserInputError likewise.
+    of the kind's groups left out of training; shares are averaged over folds.
+
+    Args:
+        kind: pictures of real sounds of the kind, shaped as :func:`out_of_fold` has them.
+        groups_kind: group of each; a group is never split between training and judging.
+        others: pictures of real sounds that are not of the kind.
+        groups_others: likewise of these.
+        sounds: pictures of each corpus that is judged, by its name.
+        seed: of the choice of sounds, folds and networks.
+        most: sounds of the kind, and of the others, at most, chosen at random.
+        device: torch's name of where to train.
+
+    Raises:
+        UserInputError: for a side of fewer than two groups.
     """
     (other, _, folds_other), (real, _, folds_real) = _folded((others, groups_others), (kind, groups_kind), most, seed)
     shares: dict[str, list[float]] = {name: [] for name in sounds}
@@ -159,7 +174,11 @@ def share_taken_for(
 
 
 class Judge:
-    """Networks trained to give pictures y higher logits than pictures x; equal arguments make equal networks."""
+    """Networks trained to give pictures y higher logits than pictures x; equal arguments make equal networks.
+
+    Pictures are (n, frames, 64). ``seed`` are the numbers that all chance follows from, ``device`` is torch's name of
+    where to train.
+    """
 
     def __init__(self, x: Pictures, y: Pictures, seed: Sequence[int], device: str = "cpu") -> None:
         self.device = torch.device(device)

@@ -19,6 +19,13 @@ def novelty(fresh: Vectors, atoms: Vectors, held_in: Vectors, held_out: Vectors,
     ``to_atoms``: fresh sounds to the atoms' own sounds. ``to_target``: fresh sounds to the target sounds that were
     fitted. ``among_real``: held-out target sounds to the fitted ones. ``among_atoms``: atoms' sounds to each other.
     ``copies``: share of fresh sounds nearer to a fitted one than all but 5 % of the held-out sounds are.
+
+    Args:
+        fresh: vectors of fresh sounds, (sounds, D).
+        atoms: vectors of the atoms' own sounds, (atoms, D).
+        held_in: vectors of the target sounds that were fitted, (sounds, D).
+        held_out: vectors of those that were not, (sounds, D).
+        distance: of two vectors.
     """
     to_target, among_real = nearest(fresh, held_in, distance), nearest(held_out, held_in, distance)
     threshold = np.percentile(among_real, COPY_PERCENT)

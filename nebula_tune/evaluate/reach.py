@@ -80,9 +80,21 @@ def diagnose(
     synth: str = "voice",
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """:func:`reach` of a nebula's or constellation's first ``pool`` sounds to a target, both embedded and cached.
+    """:func:`reach` of a nebula's or constellation's first sounds to a target, both embedded and cached.
 
-    Raises UserInputError and CorpusError for what cannot be used.
+    Args:
+        target: a folder, a nebula or constellation (file or name), or white-noise.
+        nebula: a nebula's or constellation's file or name.
+        pool: how many of its sounds, at least 1.
+        embedding: an embedding's name.
+        distance: a distance's name.
+        group_by: how the target's sounds are grouped: folder, file or auto.
+        synth: the name of the nebula's architecture.
+        progress: called with the sounds that are done and how many there are; None: nobody is told.
+
+    Raises:
+        UserInputError: for what cannot be used.
+        CorpusError: for a folder that cannot be used.
     """
     grouping = GroupBy.named(group_by)
     if pool < 1:

@@ -41,6 +41,13 @@ def score_card(
 
     Under several embeddings a row has the same of each (``parts``); for a nebula also what guards count (``shares``).
     The floor is the target's own held-in part in a nebula's place.
+
+    Args:
+        fresh: vectors (sounds, D) and penalties (sounds, shares) of each nebula, by its name.
+        held_in: vectors of the target's part that was fitted, and each sound's group.
+        held_out: likewise of the part that no trial saw.
+        distance: of two vectors.
+        others: vectors (sounds, D) of other corpora, by name.
     """
     rows = {
         name: _row((vectors, None), held_out, distance, _shares(penalties))

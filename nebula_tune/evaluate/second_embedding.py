@@ -29,6 +29,13 @@ def second_embedding(
     """Score card (l1) under the plan's other embedding; all is rendered in this process.
 
     None where the study has none, or is tuned or chosen by that one.
+
+    Args:
+        requests: of each nebula, by its name: the sounds that it is judged by.
+        plan: of the study.
+        device: torch's name of where synth and embedding run.
+        source: the target.
+        against: a second real corpus, for a row of its own; None where there is none.
     """
     other = plan.settings.second_opinion
     if other is None:

@@ -81,8 +81,16 @@ def verdicts(
 ) -> dict[tuple[int, int], Verdict | None]:
     """For corpora i <= j: the network's AUC, and the balanced accuracy of the linear classifier under ``mss``.
 
-    For i = j two halves of the corpus's groups are told apart; None where there are fewer than four groups. At most
-    500 ``sounds`` of each corpus are judged; onsets are aligned whatever else the comparison does.
+    For i = j two halves of the corpus's groups are told apart; None where there are fewer than four groups. Onsets are
+    aligned whatever else the comparison does.
+
+    Args:
+        sources: the corpora.
+        grouped_by: how the sounds of each are grouped.
+        synth: the architecture of nebulae's sounds.
+        sounds: of each corpus at most; more than 500 are never judged.
+        seed: of the halves and of the network's training.
+        count: called with the steps that are done and how many there are.
     """
     places = list(combinations_with_replacement(range(len(sources)), 2))
     found: dict[tuple[int, int], Verdict | None] = dict.fromkeys(places)

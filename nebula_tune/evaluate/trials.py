@@ -16,14 +16,32 @@ from nebula_tune.errors import SettingsError
 
 
 def between(xx: Matrix, xy: Matrix, yy: Matrix, *, n: int, trials: int, rng: np.random.Generator) -> Floats:
-    """Eq. 2 of ``trials`` random choices of n sounds of x and n of y, (trials,)."""
+    """Eq. 2 of random choices of n sounds of x and n of y, (trials,).
+
+    Args:
+        xx: distances of sounds of x to each other, (X, X).
+        xy: distances of sounds of x to those of y, (X, Y).
+        yy: distances of sounds of y to each other, (Y, Y).
+        n: sounds of each that a trial takes.
+        trials: how many.
+        rng: what chooses the sounds.
+    """
     s, t = (_choices(len(matrix), n, trials, rng) for matrix in (xx, yy))
     return _eq2(s, t, xx.astype(np.float64), xy.astype(np.float64), yy.astype(np.float64), n=n)
 
 
 def within(xx: Matrix, *, n: int, trials: int, rng: np.random.Generator) -> Floats:
-    """Eq. 2 of ``trials`` different halvings of one corpus, n sounds a half, (trials,). Raises SettingsError for more
-    trials than there are halvings to draw from."""
+    """Eq. 2 of different halvings of one corpus, (trials,).
+
+    Args:
+        xx: distances of the sounds to each other, (sounds, sounds).
+        n: sounds of a half.
+        trials: how many.
+        rng: what chooses the halves.
+
+    Raises:
+        SettingsError: for more trials than there are halvings to draw from.
+    """
     sounds = len(xx)
     if trials > comb(sounds, n) // 4:
         raise SettingsError(f"--trials {trials}: a corpus of {sounds} sounds has not so many different halves")

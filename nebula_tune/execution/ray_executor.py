@@ -29,8 +29,20 @@ log = logging.getLogger(__name__)
 class RayExecutor(Executor):
     """Deals tasks to the least busy of some actors, each with some threads.
 
-    Ray is started on this machine unless ``address`` names a cluster to join. A dead actor is restarted by Ray or
-    replaced, one that hangs is killed, and their tasks are issued again. On a cluster, workers may join and leave.
+    A dead actor is restarted by Ray or replaced, one that hangs is killed, and their tasks are issued again. On a
+    cluster, workers may join and leave.
+
+    Args:
+        spec: all that a worker needs to score.
+        workers: how many actors; None: as many as there is room for.
+        address: of a cluster to join; None: Ray is started on this machine.
+        gpu_share: share of a GPU that each takes, above 0 and at most 1.
+        task_timeout: seconds that every task is given at least; None: TASK_TIMEOUT, and FIRST_TIMEOUT until one is
+            done.
+        note: told what a user should know of the workers.
+
+    Raises:
+        ScoringError: where Ray or its workers do not start.
     """
 
     def __init__(

@@ -44,7 +44,12 @@ class Worker:
 class WorkerPool:
     """Keeps as many workers as are wanted, or as the cluster has room for.
 
-    ``wanted`` None means one a GPU (or a ``gpu_share`` of it), or one for every few cores where there is none.
+    Args:
+        spec: all that a worker needs to score.
+        wanted: how many; None: one a GPU (or share of one), or one for every few cores where there is none.
+        joined: whether Ray is a cluster's, not started for this run.
+        gpu_share: share of a GPU that each takes, above 0 and at most 1.
+        note: told what a user should know of the workers.
     """
 
     def __init__(

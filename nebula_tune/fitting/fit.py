@@ -123,7 +123,15 @@ class Fitted:
 
 
 class Fitter:
-    """Fits constellations on one nebula under one distance; ``renderer`` makes the sounds."""
+    """Fits constellations on one nebula under one distance.
+
+    Args:
+        renderer: what makes the sounds.
+        distance: of two vectors.
+        settings: of constellations.
+        plan: of the study.
+        point: the nebula.
+    """
 
     def __init__(
         self,

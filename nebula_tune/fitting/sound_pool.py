@@ -63,7 +63,14 @@ class SoundCounter:
 class PoolRenderer:
     """Vectors of sounds under one nebula and a study's embeddings.
 
-    ``progress`` is told of each part; ``check`` may raise to stop between parts.
+    Args:
+        executor: whose workers render and embed.
+        plan: of the study.
+        embeddings: the study's.
+        point: the nebula.
+        device: torch's name of where the workers run; sounds of another one are kept apart.
+        progress: told of each part.
+        check: called before each part; it may raise to stop.
     """
 
     def __init__(

@@ -102,9 +102,14 @@ def fit_weights(
     pruning: float = PRUNING,
     most_steps: int = MOST_STEPS,
 ) -> Weights:
-    """The weights of a pool's sounds that bring it nearest to a target, to within ``tolerance`` of J.
+    """The weights of a pool's sounds that bring it nearest to a target.
 
-    ``column(i)`` gives the distances (sounds,) of all pool sounds to sound i.
+    Args:
+        aim: what they are fitted to.
+        column: gives, for the number of a sound, the distances (sounds,) of all pool sounds to it.
+        tolerance: gap as a share of J at which the weights are good enough.
+        pruning: share of J that may be lost by leaving out light atoms.
+        most_steps: steps after which they have to do.
     """
     state = _State(aim.to_target, aim.within, column)
     steps, least = 0, NEGLIGIBLE * aim.within

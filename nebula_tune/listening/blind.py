@@ -53,8 +53,19 @@ def write_test(
 ) -> Written:
     """Write the page ``out`` and its key beside it (``NAME.key.json``).
 
-    ``a`` and ``b`` are folders, nebulae, constellations or white noise; a folder needs at least ``pairs`` sounds.
-    Without a seed one is drawn, so that nobody knows the order. Raises SettingsError, CorpusError and StorageError.
+    Args:
+        a: folder, nebula, constellation or white noise; a folder needs at least ``pairs`` sounds.
+        b: likewise, what it is compared with.
+        synth: the architecture of nebulae's sounds.
+        out: the page, ``NAME.html``; a new file.
+        target_kind: what listeners are told to look for, in a few words.
+        pairs: of sounds to compare, FEWEST_PAIRS to MOST_PAIRS.
+        seed: of the order and the choice of sounds; None: one is drawn, so that nobody knows the order.
+
+    Raises:
+        SettingsError: for what cannot be.
+        CorpusError: for too few sounds that can be heard.
+        StorageError: where a file cannot be written.
     """
     key_path = out.with_name(f"{out.stem}.key.json")
     _check(out, key_path, pairs, seed, target_kind)
@@ -143,6 +154,15 @@ def lay_out(design: Design, sounds: Owned, volume: bytes, key: str) -> tuple[dic
     """What the page is given: the test, which names sounds, and the sounds by name, in the names' order.
 
     Names are opaque, and each is played in one place: a sound that is played twice is there twice.
+
+    Args:
+        design: the trials, and which sounds each plays.
+        sounds: MP3 of every sound, by owner and number.
+        volume: MP3 of the sound to set the volume by.
+        key: SHA-256 of the key's file.
+
+    Raises:
+        SettingsError: where sounds of one length have several sizes, which would tell them apart.
     """
     named: dict[str, bytes] = {}
 

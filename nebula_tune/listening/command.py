@@ -18,7 +18,20 @@ def make_test(
     what: Sequence[str], synth: str, out: Path, *, target_kind: str | None, pairs: int, seed: int | None,
     keys: Sequence[Path] | None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Write a test of two sources; where it is, and what it can show. Raises UserInputError."""
+    """Write a test of two sources; where it is, and what it can show.
+
+    Args:
+        what: the two sources, as they were typed.
+        synth: the name of nebulae's architecture.
+        out: the page, a new .html file.
+        target_kind: what listeners are told to look for; None: KIND.
+        pairs: of sounds to compare.
+        seed: of the order; None: one is drawn.
+        keys: must be None or empty: a new test writes its own.
+
+    Raises:
+        UserInputError: for what cannot be.
+    """
     if keys:
         raise SettingsError("--key goes with --analyse; a new test writes its own key")
     if len(what) != 2:

@@ -43,9 +43,18 @@ class Draws:
     def make(
         cls, ranks: Sequence[Sequence[int]], seed: int, presets: int, trials: int, apart: int | None = None
     ) -> Draws:
-        """Choices for presets of these ranks, ascending; ``apart`` is how far those of experiment 2 must be.
+        """Choices for presets of these ranks.
 
-        Raises SettingsError for numbers that cannot be, CorpusError for fewer than two presets that have such a pair.
+        Args:
+            ranks: of each preset's sounds, ascending.
+            seed: of all choices.
+            presets: of a trial of experiment 2, at most; at least 2.
+            trials: of experiment 2, at least 1.
+            apart: how many ranks the two sounds of a preset are apart in experiment 2; None: any.
+
+        Raises:
+            SettingsError: for numbers that cannot be.
+            CorpusError: for fewer than two presets that have such a pair.
         """
         if presets < 2 or trials < 1:
             raise SettingsError(f"--presets {presets} and --trials {trials}: at least 2 and 1")
@@ -153,7 +162,15 @@ def judge(
     distance: Distance,
     progress: Callable[[int, int], None] | None = None,
 ) -> Scores:
-    """Both experiments for presets' vectors, each (sounds, D), in the order of ranks."""
+    """Both experiments for one representation of all presets.
+
+    Args:
+        vectors: of each preset's sounds, (sounds, D).
+        ranks: of each preset, in the order of its vectors.
+        draws: the random choices.
+        distance: of two vectors.
+        progress: called with the trials that are done and how many there are; None: nobody is told.
+    """
     spearman = _spearman([among(own, distance).astype(np.float64) for own in vectors], ranks, draws)
     total, count = np.zeros(len(vectors)), np.zeros(len(vectors))
     for number, (trial, distances) in enumerate(_trial_distances(vectors, draws, distance)):

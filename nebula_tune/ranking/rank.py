@@ -46,7 +46,16 @@ def rank(root: Path, ears: Ears, experiments: Experiments, note: Note, counting:
     """The report of a data set: a row for each embedding, as it is and normed, best first; and what was left out.
 
     ``ceiling`` is eq. 1 of a ruler that knows the ranks themselves; beside it what chance gives.
-    Raises CorpusError where fewer than two presets are left.
+
+    Args:
+        root: the data set's folder.
+        ears: embeddings, preparation and distance.
+        experiments: their sizes and seed.
+        note: told what makes the figures rough.
+        counting: called with the files or trials that are done and how many there are.
+
+    Raises:
+        CorpusError: where fewer than two presets are left.
     """
     embeddings = ears.open()
     dataset, vectors = _embed(RankedDataset.read(root), root, embeddings, ears, counting)

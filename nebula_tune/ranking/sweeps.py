@@ -44,8 +44,17 @@ def write_dataset(
     """Render presets until there are as many as wanted, and return the manifest.
 
     A preset's folder appears when it is whole: an interrupted call is finished by the same call. Presets with fewer
-    than three different sounds, or that cannot be rendered, are left out and named in the manifest. Raises CorpusError
-    for a folder that holds something else, SettingsError for a number of presets that cannot be.
+    than three different sounds, or that cannot be rendered, are left out and named in the manifest.
+
+    Args:
+        instrument: what plays the presets.
+        sweep: what is swept, and how many presets there are to be.
+        folder: the root of the data set.
+        progress: called with the presets that are done and how many are wanted.
+
+    Raises:
+        CorpusError: for a folder that holds something else.
+        SettingsError: for a number of presets that cannot be.
     """
     if sweep.presets < 1:
         raise SettingsError(f"--presets {sweep.presets}: at least 1")

@@ -42,8 +42,16 @@ class Space:
     ) -> Space:
         """Space around a start nebula; a parameter's range is widened to include its start curve.
 
-        ``tune`` and ``freeze`` are globs over ``module.parameter``. Raises SettingsError for a glob that matches
-        nothing, or where nothing is left to tune.
+        Args:
+            names: of the parameters, ``module.parameter``.
+            start: the start nebula.
+            curve_range: lowest and highest curve.
+            flags: whether flags may change.
+            tune: globs over names: only parameters that match may change; none: all may.
+            freeze: globs over names: parameters that match stay as they are.
+
+        Raises:
+            SettingsError: for a glob that matches nothing, or where nothing is left to tune.
         """
         free = np.array([_matches(name, tune, True) and not _matches(name, freeze, False) for name in names])
         for glob in [*tune, *freeze]:

@@ -139,7 +139,14 @@ def public_target(target: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def write_outcome(connection: sa.Connection, study: str, report: Mapping[str, Any], nebula: Any) -> str:
-    """Keep a score card and an export, in place of those there are; returns the rest of the report as JSON."""
+    """Keep a score card and an export, in place of those there are; returns the rest of the report as JSON.
+
+    Args:
+        connection: with an open transaction.
+        study: the study's name.
+        report: the whole report, as JSON.
+        nebula: the exported nebula's entries.
+    """
     for table in (score_cards, exports):
         connection.execute(table.delete().where(table.c.study == study))
     rows = [

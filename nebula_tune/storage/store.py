@@ -118,4 +118,7 @@ class Store(ABC):
 
     @abstractmethod
     def write_reevaluation(self, name: str, candidate: int, repeat: int, score: Score) -> None:
-        """Keep the score of a candidate's repeat, once. Raises StorageError, StudyError."""
+        """Keep the score of a study's ``candidate`` number at a ``repeat``, once; ``name`` is the study's.
+
+        Raises StorageError, StudyError.
+        """

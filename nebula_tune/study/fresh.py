@@ -17,7 +17,15 @@ Name = TypeVar("Name", bound=Hashable)
 def fresh_sounds(
     requests: Mapping[Name, Request], plan: Plan, named: Mapping[str, Any], device: str, most: int
 ) -> dict[Name, Fresh]:
-    """Vectors and penalties of the first ``most`` sounds of each request under an embedding, with its options."""
+    """Vectors (sounds, D) and penalties (sounds, shares) of each request under an embedding.
+
+    Args:
+        requests: of each nebula, by a name.
+        plan: of the study.
+        named: the embedding's name and its options.
+        device: torch's name of where synth and embedding run.
+        most: sounds of each request, from its first on.
+    """
     spec = ScorerSpec(plan.synth_name, [named], plan.settings.prepare, None, device)
     with InlineExecutor(spec) as executor:
         return {name: executor.fresh(_fewer(request, most)) for name, request in requests.items()}

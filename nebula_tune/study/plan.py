@@ -172,7 +172,22 @@ def override(
     constellation: bool | None = None,
     classes: bool = False,
 ) -> StudySettings:
-    """A study with command-line options over it. Raises SettingsError for values it cannot take."""
+    """A study with command-line options over it.
+
+    Args:
+        settings: the study's; what is None below stays as it is there.
+        objective: match or diversity.
+        embedding: a name, or several with weights: ``logmel=1,mss=0.5``.
+        weights: weights file for one embedding.
+        trials: in all, at least 1; phases are scaled in proportion.
+        sounds: of a trial, at least 8.
+        distance: a distance's name.
+        constellation: whether one is fitted.
+        classes: whether each class of the target is fitted by itself.
+
+    Raises:
+        SettingsError: for values it cannot take.
+    """
     if objective is not None and objective not in ("match", "diversity"):
         raise SettingsError(f"--objective {objective!r}: it is match or diversity")
     if trials is not None and trials < 1:

@@ -41,7 +41,17 @@ class SplitTarget:
     def load(
         cls, source: Source, plan: Plan, embeddings: Sequence[Embedding], progress: Progress | None = None
     ) -> SplitTarget:
-        """Embed a source and split it as the plan says. Raises CorpusError."""
+        """Embed a source and split it as the plan says.
+
+        Args:
+            source: the target.
+            plan: of the study.
+            embeddings: whose vectors stand one after the other.
+            progress: called with the sounds that are done and how many there are; None: nobody is told.
+
+        Raises:
+            CorpusError: for a source that cannot be used.
+        """
         embedded = embed_corpus(source, plan, embeddings, Purpose.TARGET, progress=progress)
         by, groups = embedded.groups(GroupBy(plan.group_by))
         return cls(source, embedded, by, np.array(groups), hold_out(groups, plan.seed))
@@ -120,8 +130,9 @@ def embed_corpus(
 ) -> Embedded:
     """A source's vectors under a plan's preparation.
 
-    Of a nebula, ``sounds`` of them (or the plan's count), from the indices of ``purpose``; of a folder ``most``.
-    With several embeddings a sound's vectors stand one after the other; a file that one of them skips is not used.
+    Of a nebula, ``sounds`` of them (or the plan's count), from the indices of ``purpose``; of a folder ``most``. With
+    several embeddings a sound's vectors stand one after the other; a file that one of them skips is not used.
+    ``progress`` is called with the sounds that are done and how many there are.
     """
     first, count = first_index(purpose, plan.seed), sounds or plan.target_sounds
     heard = [

@@ -36,7 +36,14 @@ class Yardstick:
         vectors: NDArray[np.float32],
         groups: Sequence[str] | None = None,
     ) -> Yardstick:
-        """The study's distance, its scales set by vectors (sounds, D); groups are never compared with themselves."""
+        """The study's distance, its scales set by a reference.
+
+        Args:
+            settings: of the study; they name the distance.
+            embeddings: the study's, in the order of their vectors.
+            vectors: of the reference, (sounds, D).
+            groups: group of each sound, which is never compared with itself; None: every sound is its own.
+        """
         distance = make_distance(settings.distance)
         if len(embeddings) > 1:
             named = zip(settings.heard, embeddings, strict=True)

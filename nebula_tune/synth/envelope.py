@@ -24,8 +24,9 @@ EPSILON = 1e-6
 def adsr(knobs: Mapping[str, Tensor], duration: Tensor, frames: Tensor, control_rate: float) -> Tensor:
     """Envelope (sounds, frames) in 0..1 of a note held for ``duration`` seconds, (sounds, 1).
 
-    ``frames`` are the control frame numbers, (frames,). A note shorter than its attack squeezes the attack
-    into the note; after the release the envelope is exactly 0.
+    ``frames`` are the control frame numbers, (frames,). A note shorter than its attack squeezes the attack into the
+    note; after the release the envelope is exactly 0. ``knobs`` are those of ADSR_KNOBS by name, (sounds, 1) each;
+    ``control_rate`` is in Hz.
     """
     attack = torch.minimum(knobs["attack"], duration)
     decay = torch.minimum((duration - attack).clamp(min=0), knobs["decay"])

@@ -36,7 +36,10 @@ def draw(first_index: int, sounds: int, order: Tensor) -> Tensor:
 
 
 def to_human(raw: Tensor, ends: tuple[Tensor, Tensor], curves: Tensor, symmetric: Tensor) -> Tensor:
-    """Human values (sounds, parameters) float64 of raw ones, ``ends`` being each knob's minimum and maximum."""
+    """Human values (sounds, parameters) float64 of raw ones, ``ends`` being each knob's minimum and maximum.
+
+    ``curves`` and ``symmetric`` are the nebula's, (parameters,).
+    """
     from nebula_tune.synth import gpu_seeds as kernels
 
     raw = raw.contiguous()

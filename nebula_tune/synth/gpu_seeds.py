@@ -15,8 +15,9 @@ VANISHING = tl.constexpr(parameters.VANISHING)
 def draw(first_index, order, states, out, sounds, COUNT: tl.constexpr, LANES: tl.constexpr):
     """The first COUNT numbers of each sound's MT19937, seeded with its index; ``out`` is (sounds, COUNT) float32.
 
-    ``order`` tells which column takes the k-th. Up to 227 words the generator needs no more of its state than the
-    words 0 .. COUNT and 397 .. 396 + COUNT; the former are kept in ``states`` (COUNT + 1, sounds).
+    ``order`` tells which column takes the k-th. Up to 227 words the generator needs no more of its state than the words
+    0 .. COUNT and 397 .. 396 + COUNT; the former are kept in ``states`` (COUNT + 1, sounds). Sounds count from
+    ``first_index`` on; a program draws LANES of them.
     """
     lane = tl.program_id(0) * LANES + tl.arange(0, LANES)
     inside = lane < sounds
@@ -44,7 +45,11 @@ def draw(first_index, order, states, out, sounds, COUNT: tl.constexpr, LANES: tl
 def to_human(
     raw, minimum, maximum, curves, symmetric, human, numbers, PARAMETERS: tl.constexpr, BLOCK: tl.constexpr
 ):  # fmt: skip
-    """Human values of raw ones, as Panel.to_human has it; ``raw`` and ``human`` (float64) are (sounds, PARAMETERS)."""
+    """Human values of raw ones, as Panel.to_human has it; ``raw`` and ``human`` (float64) are (sounds, PARAMETERS).
+
+    ``minimum``, ``maximum``, ``curves`` and ``symmetric`` are (PARAMETERS,). Of the ``numbers`` that there are in all a
+    program takes BLOCK.
+    """
     i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside, p = i < numbers, i % PARAMETERS
     u = tl.load(raw + i, mask=inside, other=0.5).to(tl.float64)

@@ -28,21 +28,29 @@ def midi_to_hz(midi: Tensor) -> Tensor:
 
 
 def vco_phase(knobs: Mapping[str, Tensor], midi_f0: Tensor, pitch: Tensor, sample_rate: int) -> Tensor:
-    """Phase (sounds, samples) in radians of an oscillator whose pitch is moved by ``pitch`` (sounds, samples)."""
+    """Phase (sounds, samples) in radians of an oscillator whose pitch is moved by ``pitch`` (sounds, samples).
+
+    ``knobs`` are those of VCO_KNOBS by name, (sounds, 1) each; ``midi_f0`` (sounds, 1) is the note in MIDI,
+    ``sample_rate`` in Hz.
+    """
     midi = (midi_f0 + knobs["tuning"] + knobs["mod_depth"] * pitch).clamp(LOWEST_MIDI, HIGHEST_MIDI)
     return running_phase(2 * math.pi * midi_to_hz(midi) / sample_rate, knobs["initial_phase"])
 
 
 def sine_vco(knobs: Mapping[str, Tensor], midi_f0: Tensor, pitch: Tensor, sample_rate: int) -> Tensor:
-    """Sine oscillator, (sounds, samples)."""
+    """Sine oscillator, (sounds, samples).
+
+    ``knobs``, ``midi_f0``, ``pitch`` and ``sample_rate`` are as :func:`vco_phase` has them.
+    """
     return torch.cos(vco_phase(knobs, midi_f0, pitch, sample_rate))
 
 
 def square_saw_vco(knobs: Mapping[str, Tensor], midi_f0: Tensor, pitch: Tensor, sample_rate: int) -> Tensor:
     """Oscillator between square (shape 0) and saw (shape 1), (sounds, samples).
 
-    A sine through tanh; how hard depends on the highest pitch the modulation asks for (not clamped), which
-    keeps the partials below some 12 kHz.
+    A sine through tanh; how hard depends on the highest pitch the modulation asks for (not clamped), which keeps the
+    partials below some 12 kHz. ``knobs`` are those of SQUARE_SAW_KNOBS; they, ``midi_f0``, ``pitch`` and
+    ``sample_rate`` are as :func:`vco_phase` has them.
     """
     phase = vco_phase(knobs, midi_f0, pitch, sample_rate)
     highest = midi_to_hz(midi_f0 + knobs["tuning"] + knobs["mod_depth"].clamp(min=0))

@@ -34,7 +34,14 @@ def refuse_foreign_file(out: Path, identity: str | None, force: bool) -> None:
 
 
 def export(out: Path, nebula: Nebula, fitted: Fitted | None, provenance: dict[str, Any]) -> None:
-    """Write provenance, then nebula: killed in between, the study finds no file of unknown origin in its way."""
+    """Write provenance, then nebula: killed in between, the study finds no file of unknown origin in its way.
+
+    Args:
+        out: the nebula's file; the others lie beside it.
+        nebula: the tuned nebula.
+        fitted: its constellation; None where none was fitted.
+        provenance: how they came about, as JSON.
+    """
     text = json.dumps(provenance, indent=1) + "\n"
     write_atomically(provenance_path(out), text.encode())
     nebula.save(out)

@@ -100,7 +100,14 @@ def is_ready(embedding: str) -> bool:
 
 
 def refuse_differences(name: str, what: str, stored: Any, now: Any) -> None:
-    """Raise StudyError where a stored study's settings or target, as JSON, are others than this run's."""
+    """Raise StudyError where a stored study's settings or target are others than this run's.
+
+    Args:
+        name: of the study.
+        what: settings or target; of a target its content and the number of its sounds are compared.
+        stored: those of the stored study, as JSON.
+        now: those of this run.
+    """
     if what == "target" and stored and now:
         stored, now = ({k: t[k] for k in ("content", "usable", "held_out")} for t in (stored, now))
     changed = differences(stored, now)

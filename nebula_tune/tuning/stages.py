@@ -67,7 +67,15 @@ def announce(opened: OpenedStudy, executor: Executor) -> None:
 def coordinator_of(
     opened: OpenedStudy, executor: Executor, lease: Lease, gallery: Gallery, deadline: float | None
 ) -> Coordinator:
-    """What runs the study's trials on an executor, until a ``deadline`` of time.monotonic()."""
+    """What runs the study's trials.
+
+    Args:
+        opened: the study.
+        executor: where trials are scored.
+        lease: this run's on the study.
+        gallery: told of every trial that is written.
+        deadline: of time.monotonic(), in seconds, at which it stops; None: never.
+    """
     study, settings = opened.study, opened.study.plan.settings
     chooser = None
     if study.source is not None and settings.chooser is not None:
@@ -117,7 +125,14 @@ def fit(opened: OpenedStudy, coordinator: Coordinator, point: Point) -> Fitted |
 
 
 def judge(opened: OpenedStudy, executor: Executor, tuned: Point, fitted: Fitted | None) -> Judged:
-    """Score card of start, hand-made and tuned nebula: on the held-out part, or (diversity) of their own spread."""
+    """Score card of start, hand-made and tuned nebula: on the held-out part, or (diversity) of their own spread.
+
+    Args:
+        opened: the study.
+        executor: where fresh sounds are rendered and embedded.
+        tuned: the tuned nebula.
+        fitted: its constellation; None where none was fitted.
+    """
     study, plan, distance, target = opened.study, opened.study.plan, opened.yardstick.distance, opened.target
     nebulae = {"start": plan.space.start}
     if plan.synth_name == "voice":

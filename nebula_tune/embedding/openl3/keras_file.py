@@ -110,7 +110,17 @@ def member(group: Any, name: str, path: Path) -> Any:
 
 
 def checked(name: str, datasets: list[Any], shapes: tuple[tuple[int, ...], ...], path: Path) -> tuple[np.ndarray, ...]:
-    """A layer's arrays as float32, if their shapes are those expected. Shapes are looked at before reading."""
+    """A layer's arrays as float32, if their shapes are those expected. Shapes are looked at before reading.
+
+    Args:
+        name: of the layer, for an error to name.
+        datasets: of the open file, not read yet.
+        shapes: expected of them, in their order.
+        path: of the file, for an error to name.
+
+    Raises:
+        EmbeddingError: for other shapes, and for numbers that no network has.
+    """
     found = tuple(getattr(dataset, "shape", ()) for dataset in datasets)
     if found != shapes:
         raise EmbeddingError(f"{path}: layer {name} has shapes {found} where OpenL3's audio network has {shapes}")

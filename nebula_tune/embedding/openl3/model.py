@@ -46,6 +46,7 @@ class OpenL3(Embedding):
     "One Billion Audio Sounds" was written), kapre or librosa: see ``frontend``. A frame is 1 s; frames start every
     ``hop`` seconds; ``center`` puts half a second of zeros before the sound, so that frame t is centred on t * hop.
     ``weights`` is a weight file (.h5, .h5.gz) in place of the official one. ``precision`` float32 or bfloat16.
+    ``device`` is torch's name of where it runs; sounds are prepared to ``seconds``.
 
     ``active=True`` departs from the paper: a window whose peak is more than 60 dB under the sound's is taken for
     digital silence, in place of a picture of its inaudible remains at full level. So two sounds that are both over by

@@ -26,7 +26,8 @@ class Convolution:
     """A convolution (outputs, inputs, 3, 3) with bias, stride 1 and a border of zeros, then ReLU; channels-last.
 
     ``size`` is the height and width of the maps to come. On a CPU the kernel is kept in oneDNN's own order for them,
-    which torch would otherwise bring it into each time (3 % of the time; the result is the same).
+    which torch would otherwise bring it into each time (3 % of the time; the result is the same). ``kernel``, ``bias``
+    and maps are of type ``dtype``.
     """
 
     def __init__(self, kernel: Tensor, bias: Tensor, dtype: torch.dtype, size: tuple[int, int]) -> None:
@@ -63,7 +64,8 @@ class Network:
     ``in_equal_batches`` of WINDOWS_AT_ONCE: one window at a time is also fastest on a CPU.
 
     ``precision="bfloat16"`` halves the time where the processor has such arithmetic; the relative L2 error is about
-    5e-3.
+    5e-3. ``weights`` are those for a ``representation`` (mel256, mel128 or linear); ``size`` is 512 or 6144, ``device``
+    where it runs.
     """
 
     def __init__(

@@ -85,7 +85,10 @@ def phases(sample_rate: int) -> tuple[Phases, ...]:
 
 
 def apply(group: Phases, audio: np.ndarray, blocks: int, inputs: int) -> np.ndarray:
-    """The group's outputs of each block of ``inputs`` samples, (blocks, phases)."""
+    """The group's outputs of each block of ``inputs`` samples, (blocks, phases).
+
+    ``audio`` is the whole signal (samples,), with zeros around it.
+    """
     taps = group.weights.shape[1]
     before = max(0, -group.first)
     start = before + group.first

@@ -18,7 +18,7 @@ LEAST_OUTPUTS = 256
 class WinogradConvolution:
     """A convolution (outputs, inputs, 3, 3) with bias, stride 1 and a border of zeros, then ReLU.
 
-    ``size`` is the height and width of the maps to come.
+    ``size`` is the height and width of the maps to come. ``kernel``, transformed, and ``bias`` are kept as ``dtype``.
     """
 
     def __init__(self, kernel: Tensor, bias: Tensor, dtype: torch.dtype, size: tuple[int, int]) -> None:

@@ -120,7 +120,10 @@ def tanh_32(x: np.float32) -> np.float32:
 
 @compiled
 def fall(start: float, span: float, alpha: float, floor: float, envelope: Array) -> None:
-    """Multiply an envelope by a segment falling from 1 to ``floor`` over ``span`` frames from frame ``start`` on."""
+    """Multiply an envelope by a segment falling from 1 to ``floor`` over ``span`` frames from frame ``start`` on.
+
+    ``alpha`` is the power that bends it; ``envelope`` is (frames,).
+    """
     if span <= 0:
         return  # as in torchsynth, a segment of no length is no segment: nothing falls
     frames = len(envelope)
@@ -202,7 +205,10 @@ def trace_controls(knobs: Array, frames: int, work: Array) -> None:
 
 @compiled
 def mix_sources(knobs: Array, d: int, s0: Array, s1: Array, s2: Array, s3: Array, out: Array) -> None:
-    """One output (frames,) of the mod matrix, column ``d``, from its four inputs."""
+    """One output (frames,) of the mod matrix, column ``d``, from its four inputs.
+
+    ``knobs`` (parameters,) hold the matrix; ``s0``, ``s1``, ``s2``, ``s3`` and ``out`` are (frames,) each.
+    """
     m0, m1 = knobs[at.MATRIX + d], knobs[at.MATRIX + at.N_DESTINATIONS + d]
     m2, m3 = knobs[at.MATRIX + 2 * at.N_DESTINATIONS + d], knobs[at.MATRIX + 3 * at.N_DESTINATIONS + d]
     for n in range(len(out)):
@@ -232,6 +238,9 @@ def plan_sweep(
 
     From the interval's start, the phase of its q-th sample (from 1) is speed * q * mean_growth(bend * q) turns, and
     advance is that of its last. An advance below 0 marks an interval that is too steep for that, or partly clipped.
+
+    ``midi`` (frames,) is the VCO's pitch; ``starts`` (frames,) the first sample of each interval, and ``offsets`` how
+    far that lies after its control frame, in frames; ``sample_rate`` is in Hz.
     """
     per_sample = (len(offsets) - 1) / (starts[len(offsets) - 1] - 1)  # control frames
     for k in range(len(speeds)):
@@ -253,7 +262,10 @@ def plan_sweep(
 
 @compiled
 def sweep(turns: float, speed: float, bend: float, blocks: Array, v: int, samples: int) -> None:
-    """Phases in turns of one interval's samples by the closed form; ``turns`` is the phase before it."""
+    """Phases in turns of one interval's samples by the closed form; ``turns`` is the phase before it.
+
+    ``speed`` and ``bend`` are those of :func:`plan_sweep`; row ``v`` of ``blocks`` gets the first ``samples``.
+    """
     t, s, b = np.float32(turns), np.float32(speed), np.float32(bend)
     for j in range(samples):
         q = np.float32(j + 1)
@@ -262,7 +274,11 @@ def sweep(turns: float, speed: float, bend: float, blocks: Array, v: int, sample
 
 @compiled
 def steep_sweep(turns: float, begin: float, slope: float, sample_rate: int, steps: Array, block: Array) -> float:
-    """Phases of one interval's samples by summing; returns the last one, wrapped. ``steps`` is scratch."""
+    """Phases of one interval's samples by summing, to ``block``; returns the last one. ``steps`` is scratch, as long.
+
+    ``turns`` is the phase before it, ``begin`` the first pitch in MIDI, ``slope`` its rise a sample, ``sample_rate`` in
+    Hz.
+    """
     for j in range(len(steps)):
         midi = min(max(begin + slope * j, 0.0), 127.0)
         steps[j] = 440.0 / sample_rate * exp2_64((midi - 69) / 12)
@@ -274,7 +290,11 @@ def steep_sweep(turns: float, begin: float, slope: float, sample_rate: int, step
 
 @compiled
 def play_vcos(blocks: Array, samples: int, a1: Any, d1: Any, a2: Any, d2: Any, hardness: Any, shape: Any) -> None:
-    """Turn both VCOs' phases (in turns) into their sum, in block 0; amplitudes are lines a + d * sample."""
+    """Turn both VCOs' phases (in turns) into their sum, in block 0; amplitudes are lines a + d * sample.
+
+    VCO 1's line is ``a1`` and ``d1``, VCO 2's ``a2`` and ``d2``. VCO 2's ``hardness`` is that of :func:`drive`,
+    its ``shape`` 0 (square) to 1 (saw). Of ``blocks`` the first ``samples`` count.
+    """
     for j in range(samples):
         q = np.float32(j)
         x = blocks[0, j]
@@ -290,7 +310,11 @@ def play_vcos(blocks: Array, samples: int, a1: Any, d1: Any, a2: Any, d2: Any, h
 
 @compiled
 def add_noise(out: Array, blocks: Array, noise: Array, a: Any, d: Any) -> None:
-    """Write the sum of the VCOs and the noise to ``out``."""
+    """Write the sum of the VCOs and the noise to ``out``.
+
+    The VCOs' sum is in row 0 of ``blocks``; ``noise`` is as long as ``out``, and its amplitude the line ``a`` + ``d`` *
+    sample.
+    """
     for j in range(len(out)):
         out[j] = blocks[0, j] + noise[j] * (a + d * np.float32(j))
 
@@ -342,7 +366,10 @@ def drive(knobs: Array) -> Any:
 def render_sound(
     knobs: Array, noise: Array, starts: Array, offsets: Array, sample_rate: int, work: Array, blocks: Array, out: Array
 ) -> None:
-    """One sound: from human values (parameters,) to ``out`` (samples,). ``work`` and ``blocks`` are scratch."""
+    """One sound: from human values ``knobs`` (parameters,) to ``out`` (samples,). ``work`` and ``blocks`` are scratch.
+
+    ``noise`` is (samples,); ``starts``, ``offsets`` and ``sample_rate`` are as :func:`plan_sweep` has them.
+    """
     frames = len(offsets)
     intervals = min(prepare(knobs, frames, work), frames - 1)
     per_sample = (frames - 1) / (len(out) - 1)  # control frames
@@ -389,7 +416,10 @@ def render_sound(
 def render_sounds(
     human: Array, rows: Array, noise: Array, starts: Array, offsets: Array, sample_rate: int, out: Array
 ) -> None:
-    """Sounds one after another: ``human`` (sounds, parameters) to ``out`` (sounds, samples) with noise ``rows``."""
+    """Sounds one after another: ``human`` (sounds, parameters) to ``out`` (sounds, samples) with noise ``rows``.
+
+    ``noise`` is (rows, samples); ``starts``, ``offsets`` and ``sample_rate`` are as :func:`plan_sweep` has them.
+    """
     longest = 0
     for k in range(len(starts) - 1):
         longest = max(longest, starts[k + 1] - starts[k])

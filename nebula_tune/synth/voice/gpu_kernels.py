@@ -88,7 +88,10 @@ def peaks_of(knobs, FIRST: tl.constexpr):
 
 @triton.jit
 def adsr(knobs, FIRST: tl.constexpr, frame, risen_to, decays_from):
-    """The envelope whose knobs start at column FIRST. No two of its segments move at a time, so one power will do."""
+    """The envelope whose knobs start at column FIRST. No two of its segments move at a time, so one power will do.
+
+    ``frame`` are control frames; ``risen_to`` and ``decays_from`` are what :func:`peaks_of` gives.
+    """
     attack, decay, release, end = times(knobs, FIRST)
     sustain, alpha = tl.load(knobs + FIRST + 2), tl.load(knobs + FIRST + 4)
     rising, held = frame < attack, frame < end
@@ -104,6 +107,10 @@ def adsr(knobs, FIRST: tl.constexpr, frame, risen_to, decays_from):
 
 @triton.jit
 def share(knobs, FIRST: tl.constexpr, SHAPE_NUMBER: tl.constexpr, highest):
+    """The weight of an LFO's shape SHAPE_NUMBER, before all are made to sum to 1.
+
+    The LFO's ``knobs`` start at column FIRST; ``highest`` is the largest of its levels.
+    """
     level = tl.load(knobs + FIRST + LEVELS + SHAPE_NUMBER)
     return tl.where(highest > 0, power(level / tl.maximum(highest, 1e-300), SELECTOR_EXPONENT), 1.0)
 
@@ -129,6 +136,10 @@ def shares(knobs, FIRST: tl.constexpr):
 
 @triton.jit
 def lfo_wave(knobs, FIRST: tl.constexpr, turns, sine, triangle, saw_up, saw_down, square):
+    """An LFO after so many ``turns`` from its initial phase; its ``knobs`` start at column FIRST.
+
+    ``sine``, ``triangle``, ``saw_up``, ``saw_down`` and ``square`` are what each shape contributes (:func:`shares`).
+    """
     saw = turns + tl.load(knobs + FIRST + PHASE) * (0.5 / PI)
     saw -= tl.floor(saw)
     cosine = cos_half_64(saw - 0.5)
@@ -138,7 +149,10 @@ def lfo_wave(knobs, FIRST: tl.constexpr, turns, sine, triangle, saw_up, saw_down
 
 @triton.jit
 def mixed(knobs, DESTINATION: tl.constexpr, s0, s1, s2, s3):
-    """One output of the mod matrix from its four inputs."""
+    """One output of the mod matrix from its four inputs.
+
+    ``knobs`` hold the matrix, DESTINATION is the column; ``s0``, ``s1``, ``s2`` and ``s3`` are the inputs.
+    """
     first = knobs + MATRIX + DESTINATION
     wet = tl.load(first) * s0 + tl.load(first + DESTINATIONS) * s1
     return wet + tl.load(first + 2 * DESTINATIONS) * s2 + tl.load(first + 3 * DESTINATIONS) * s3
@@ -158,8 +172,9 @@ def hertz(midi_number):
 def trace(human, controls, sounding, voicing, peaks, frames, PARAMETERS: tl.constexpr, CHUNK: tl.constexpr):
     """Per sound, at control rate: VCO 1's pitch (MIDI) and amplitude, VCO 2's, the noise's amplitude.
 
-    ``controls`` is (sounds, 5, frames); ``sounding`` gets how many frames there are before exact silence;
-    ``voicing`` (sounds, 2) VCO 2's hardness and shape. ``peaks`` are set to zero.
+    ``controls`` is (sounds, 5, frames); ``sounding`` gets how many frames there are before exact silence; ``voicing``
+    (sounds, 2) VCO 2's hardness and shape. ``peaks`` are set to zero. ``human`` is (sounds, PARAMETERS); CHUNK frames
+    are worked out at a time.
     """
     sound = tl.program_id(0).to(tl.int64)
     knobs = human + sound * PARAMETERS
@@ -227,6 +242,9 @@ def plan(
     Program 0 and 1 of a sound are for the VCOs, 2 for the noise. ``lines`` is (sounds, 3 x (start, slope), intervals).
     ``sweeps`` is (sounds, 2 x (turns, speed, bend), intervals). ``pieces`` (sounds, 2, intervals) tells after how many
     samples the pitch comes onto the keyboard and leaves it again; outside it stays at its end.
+
+    ``human`` (sounds, PARAMETERS), ``controls`` and ``sounding`` are those of :func:`trace`; ``starts`` (frames,) has
+    each interval's first sample, ``sample_rate`` is in Hz; CHUNK intervals are planned at a time.
     """
     sound, v = (tl.program_id(0) // 3).to(tl.int64), tl.program_id(0) % 3
     knobs = human + sound * PARAMETERS
@@ -295,7 +313,9 @@ def plan(
 def phase(sweep, pieces, intervals, k, q, begin, planned, per_hertz, SPAN: tl.constexpr):
     """A VCO's phase in turns, -1/2 to 1/2, at the q-th sample (from 1) of its interval k.
 
-    ``begin`` and the SPAN - 1 intervals after it are all that there may be; mostly they are all plain.
+    ``begin`` and the SPAN - 1 intervals after it are all that there may be; mostly they are all plain. ``sweep`` and
+    ``pieces`` are the VCO's rows of what :func:`plan` wrote, (intervals,) each; ``planned`` tells how many intervals it
+    planned, ``per_hertz`` is 1 / sample rate.
     """
     turns, speed = tl.load(sweep + k), tl.load(sweep + intervals + k)
     bend = tl.load(sweep + 2 * intervals + k)
@@ -316,6 +336,7 @@ def phase(sweep, pieces, intervals, k, q, begin, planned, per_hertz, SPAN: tl.co
 
 @triton.jit
 def line_at(line, intervals, k, q):
+    """An amplitude at sample ``q`` (from 1) of interval ``k``: ``line`` has ``intervals`` starts, then slopes."""
     return tl.load(line + k) + tl.load(line + intervals + k) * (q - 1)
 
 
@@ -326,7 +347,11 @@ def play(
 ):  # fmt: skip
     """Block b of a sound, BLOCK samples: VCOs, noise, their mix, and its peak where that exceeds 1.
 
-    The block's first sample lies ``block_offsets[b]`` after control frame ``block_frames[b]``.
+    The block's first sample lies ``block_offsets[b]`` after control frame ``block_frames[b]``. ``noise`` is (ROWS,
+    samples), of which the first sound has row ``first_row``. ``sounding``, ``voicing`` and ``peaks`` are those of
+    :func:`trace`; ``starts``, ``lines``, ``sweeps``, ``pieces`` and ``sample_rate`` those of :func:`plan`, which may
+    touch SPAN of its intervals in a block. ``out`` is (sounds, samples), in ``blocks`` a sound; there are ``frames`` of
+    control.
     """
     sound, block = (tl.program_id(0) // blocks).to(tl.int64), tl.program_id(0) % blocks
     j = tl.arange(0, BLOCK)
@@ -364,7 +389,11 @@ def play(
 
 @triton.jit
 def normalise(sounding, starts, peaks, out, frames, samples, blocks, BLOCK: tl.constexpr):
-    """Divide a sound by its peak where that exceeds 1."""
+    """Divide a sound by its peak where that exceeds 1.
+
+    ``sounding``, ``starts``, ``frames`` and ``samples`` are those of :func:`plan`, ``peaks`` and ``out`` what
+    :func:`play` wrote; a sound has ``blocks`` of BLOCK samples.
+    """
     sound, block = (tl.program_id(0) // blocks).to(tl.int64), tl.program_id(0) % blocks
     peak = tl.load(peaks + sound)
     if peak > 1:

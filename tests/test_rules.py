@@ -1,0 +1,112 @@
+"""Rules of the house that are counted: what docstrings name."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from tests.test_layers import modules
+
+FEW = 3  # parameters that a signature alone may explain
+Function = tuple[str, ast.FunctionDef, list[str]]  # its dotted name, itself, and docstrings that may speak of it
+
+
+def parameters(function: ast.FunctionDef, method: bool) -> list[str]:
+    """Names of a function's parameters, without self and cls."""
+    given = function.args
+    names = [each.arg for each in [*given.posonlyargs, *given.args, *given.kwonlyargs]]
+    names += [each.arg for each in (given.vararg, given.kwarg) if each is not None]
+    static = any(isinstance(each, ast.Name) and each.id == "staticmethod" for each in function.decorator_list)
+    return names[1:] if method and not static else names
+
+
+def classes() -> dict[str, ast.ClassDef]:
+    """Every class at the top of a module by its name, which no other has."""
+    return {node.name: node for tree in modules().values() for node in tree.body if isinstance(node, ast.ClassDef)}
+
+
+def overridden(method: str, of: ast.ClassDef, known: dict[str, ast.ClassDef]) -> Iterator[ast.FunctionDef]:
+    """The same method of the classes that a class is derived from."""
+    for base in of.bases:
+        parent = known.get(base.id) if isinstance(base, ast.Name) else None
+        if parent is not None:
+            yield from (node for node in parent.body if isinstance(node, ast.FunctionDef) and node.name == method)
+            yield from overridden(method, parent, known)
+
+
+def public(tree: ast.Module, known: dict[str, ast.ClassDef]) -> Iterator[Function]:
+    """Public functions, methods and constructors. A class speaks of its constructor, a method of one that overrides it
+    without a word."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            yield node.name, node, [ast.get_docstring(node) or ""]
+        if not isinstance(node, ast.ClassDef) or node.name.startswith("_"):
+            continue
+        for method in node.body:
+            if not isinstance(method, ast.FunctionDef):
+                continue
+            own = ast.get_docstring(method)
+            if method.name == "__init__":
+                yield node.name, method, [ast.get_docstring(node) or "", own or ""]
+            elif not method.name.startswith("_"):
+                there = [method] if own else overridden(method.name, node, known)
+                yield f"{node.name}.{method.name}", method, [ast.get_docstring(each) or "" for each in there]
+
+
+def with_help(annotation: ast.expr | None, options: set[str]) -> bool:
+    """Whether a parameter of a command says of itself what it is: typer's ``help``, its own or of a shared option."""
+    if isinstance(annotation, ast.Name):
+        return annotation.id in options
+    calls = [node for node in ast.walk(annotation) if isinstance(node, ast.Call)] if annotation else []
+    return any(word.arg == "help" for call in calls for word in call.keywords)
+
+
+def shared_options() -> set[str]:
+    """Names of the options that several commands have."""
+    body = modules()["nebula_tune.cli.types"].body
+    assigned = [node for node in body if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)]
+    return {node.targets[0].id for node in assigned if with_help(node.value, set())}
+
+
+def unnamed(function: ast.FunctionDef, said: list[str], *, method: bool, options: set[str]) -> list[str]:
+    """Parameters, of more than a few, that neither docstrings nor typer's help name."""
+    names = parameters(function, method)
+    words = set(re.findall(r"\w+", " ".join(said)))
+    every = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    helped = {each.arg for each in every if options and with_help(each.annotation, options)}
+    return [name for name in names if name not in words | helped] if len(names) > FEW else []
+
+
+def test_docstrings_of_public_functions_with_more_than_three_parameters_name_them_all() -> None:
+    known, silent = classes(), {}
+    for module, tree in modules().items():
+        if any(part.startswith("_") for part in module.split(".")):
+            continue
+        options = shared_options() if module.startswith("nebula_tune.cli.") else set()
+        for name, function, said in public(tree, known):
+            method = "." in name or function.name == "__init__"
+            if missing := unnamed(function, said, method=method, options=options):
+                silent[f"{module}.{name}"] = missing
+    assert not silent
+
+
+def test_parameters_are_found_where_they_are_named_and_missed_where_not() -> None:
+    tree = ast.parse(
+        "class Base:\n"
+        '    def make(self, a, b, c, d):\n        """a, b, c and d."""\n'
+        "class Derived(Base):\n"
+        '    """Of a and b."""\n'
+        "    def __init__(self, a, b, *, c, d): ...\n"
+        "    def make(self, a, b, c, d): ...\n"
+        "def command(a: Annotated[str, typer.Option(help='A.')], b: Seed, c: int, d: int):\n"
+        '    """What c does."""\n'
+        "def _private(a, b, c, d): ...\n"
+        "def few(a, b, c): ...\n"
+    )
+    known = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    missing = {
+        name: unnamed(function, said, method=name[0].isupper(), options={"Seed"})
+        for name, function, said in public(tree, known)
+    }
+    assert missing == {"Base.make": [], "Derived": ["c", "d"], "Derived.make": [], "command": ["d"], "few": []}
