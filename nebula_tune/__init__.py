@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from nebula_tune.constellation import Constellation
     from nebula_tune.nebula import Nebula
     from nebula_tune.synth.voice import Voice
-    from nebula_tune.tuning.pipeline import tune
+    from nebula_tune.tuning.tune import tune
 
 __version__ = "0.1.0"
 __all__ = ["Constellation", "Nebula", "Voice", "__version__", "tune"]
@@ -21,7 +21,7 @@ _HOMES = {
     "Constellation": "nebula_tune.constellation",
     "Nebula": "nebula_tune.nebula",
     "Voice": "nebula_tune.synth.voice",
-    "tune": "nebula_tune.tuning.pipeline",
+    "tune": "nebula_tune.tuning.tune",
 }
 
 

@@ -51,7 +51,7 @@ def export(out: Path, nebula: Nebula, fitted: Fitted | None, provenance: dict[st
 
 def make_page(study: ResolvedStudy, ledger: Store) -> None:
     """The page of the finished study. Whatever goes wrong with it, the study's result stands."""
-    if study.options.no_report:
+    if study.options.output.no_report:
         return
     study.reporter.note("making the report")
     try:

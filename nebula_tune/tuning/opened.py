@@ -57,7 +57,7 @@ class OpenedStudy:
     def running(self) -> Iterator[Lease]:
         """This process has the study: its log is open, its state in the database is true, errors and stops included."""
         study, ledger = self.study, self.ledger
-        path = Path(study.options.log) if study.options.log else default_log(ledger.url)
+        path = Path(study.options.output.log) if study.options.output.log else default_log(ledger.url)
         note = study.reporter.note
         with run_log(path, study.name, note), Lease(ledger, study.name, note) as lease:
             settings = json.dumps(study.plan.resolved())
@@ -84,14 +84,14 @@ def open_study(study: ResolvedStudy) -> OpenedStudy | tuple[dict[str, Any], list
     way of the nebula, CorpusError for a target that cannot be used, StorageError.
     """
     name, note = study.name, study.reporter.note
-    ledger = Ledger(study.options.storage)
+    ledger = Ledger(study.options.output.storage)
     adds = _adds(study, ledger)
     target = _load_target(study)
     origin: dict[str, Any] = {"target": target.described if target else None, "versions": _versions(study.device)}
     stored = ledger.record(name) if ledger.has(name) else None
     if stored:
         refuse_differences(name, "target", ledger.target(name), origin["target"])
-    refuse_foreign_file(study.out, stored["identity"] if stored else None, study.options.force)
+    refuse_foreign_file(study.out, stored["identity"] if stored else None, study.options.output.force)
     if stored and not adds and stored["state"] == "finished" and (known := ledger.result(name)):
         made = f", made with {study.begun_with}; give another --name for a new run" if study.begun_with else ""
         note(f"study {name} is finished; this is its result again{made}")

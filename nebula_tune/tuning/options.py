@@ -3,68 +3,99 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 from nebula_tune.corpus.groups import GroupBy
 from nebula_tune.corpus.source import Source
-from nebula_tune.embedding.embed import SYNTHETIC_SOUNDS
 from nebula_tune.errors import SettingsError
-from nebula_tune.storage.paths import DEFAULT_URL
 
 RESERVED = ("default", "drum", "white-noise")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
-    """Everything `nebula-tune run` can be told; see its --help."""
+class StudyOptions:
+    """What decides the result. Defaults and meaning of each are those of `tune.py:tune`, here and below."""
 
-    target: str | None = None
-    study: str = "auto"
-    objective: str | None = None
-    embedding: str | None = None
-    weights: str | None = None
-    trials: int | None = None
-    sounds: int | None = None
-    tune: Sequence[str] = ()
-    freeze: Sequence[str] = ()
-    start: str = "default"
-    name: str | None = None
-    storage: str = DEFAULT_URL
-    workers: int | None = None
-    executor: str = "auto"
-    ray_address: str | None = None
-    gpu_share: float = 1.0
-    task_timeout: float | None = None
-    seed: int = 0
-    out: str | None = None
-    force: bool = False
-    time_limit: float | None = None
-    group_by: str = "auto"
-    against: str | None = None
-    synth: str = "voice"
-    target_sounds: int = SYNTHETIC_SOUNDS
-    log: str | None = None
-    artifacts: str | None = None
-    no_report: bool = False
-    distance: str | None = None
-    constellation: bool | None = None
-    classes: bool = False
+    target: str | None
+    study: str
+    objective: str | None
+    embedding: str | None
+    distance: str | None
+    weights: str | None
+    trials: int | None
+    sounds: int | None
+    tune: Sequence[str]
+    freeze: Sequence[str]
+    start: str
+    seed: int
+    group_by: str
+    against: str | None
+    synth: str
+    target_sounds: int
+    constellation: bool | None
+    classes: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionOptions:
+    """Where trials are scored and for how long; the study ends as it would anywhere."""
+
+    executor: str
+    workers: int | None
+    ray_address: str | None
+    gpu_share: float
+    task_timeout: float | None
+    time_limit: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """What is kept of the study, and where: its name in which database, its files."""
+
+    name: str | None
+    storage: str
+    out: str | None
+    force: bool
+    log: str | None
+    artifacts: str | None
+    no_report: bool
+
+
+Group = TypeVar("Group", StudyOptions, ExecutionOptions, OutputOptions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Everything a run can be told."""
+
+    study: StudyOptions
+    execution: ExecutionOptions
+    output: OutputOptions
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Options:
+        """From all options by name: each in its group."""
+
+        def group(kind: type[Group]) -> Group:
+            return kind(**{option.name: given[option.name] for option in fields(kind)})
+
+        return cls(study=group(StudyOptions), execution=group(ExecutionOptions), output=group(OutputOptions))
 
 
 def check(options: Options) -> None:
     """Refuse what no run could use. Raises SettingsError."""
-    GroupBy.named(options.group_by)
-    if options.time_limit is not None and options.time_limit <= 0:
-        raise SettingsError(f"--time-limit {options.time_limit}: minutes above 0")
-    if not 0 <= options.seed < 2**31:
-        raise SettingsError(f"--seed {options.seed}: 0 to {2**31 - 1}")
-    if options.target_sounds < 16:
-        raise SettingsError(f"--target-sounds {options.target_sounds}: at least 16")
-    if options.name is not None and (options.name in RESERVED or not re.fullmatch(r"[\w.-]{1,100}", options.name)):
-        raise SettingsError(
-            f"--name {options.name!r}: letters, digits, '.', '-' and '_', and none of {', '.join(RESERVED)}"
-        )
+    study, limit, name = options.study, options.execution.time_limit, options.output.name
+    GroupBy.named(study.group_by)
+    if limit is not None and limit <= 0:
+        raise SettingsError(f"--time-limit {limit}: minutes above 0")
+    if not 0 <= study.seed < 2**31:
+        raise SettingsError(f"--seed {study.seed}: 0 to {2**31 - 1}")
+    if study.target_sounds < 16:
+        raise SettingsError(f"--target-sounds {study.target_sounds}: at least 16")
+    if name is not None and (name in RESERVED or not re.fullmatch(r"[\w.-]{1,100}", name)):
+        raise SettingsError(f"--name {name!r}: letters, digits, '.', '-' and '_', and none of {', '.join(RESERVED)}")
 
 
 def study_name(source: Source) -> str:

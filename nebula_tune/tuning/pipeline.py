@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from nebula_tune.dashboard.gallery import Gallery
-from nebula_tune.errors import SettingsError
 from nebula_tune.nebula import Nebula
 from nebula_tune.results import RunReport, StudyReport
 from nebula_tune.storage.database import shown
@@ -20,7 +19,7 @@ from nebula_tune.study.status import trial_counts
 from nebula_tune.tuning.export import export, make_page, page_of
 from nebula_tune.tuning.opened import OpenedStudy, open_study
 from nebula_tune.tuning.options import Options
-from nebula_tune.tuning.reporter import Reporter, Silent
+from nebula_tune.tuning.reporter import Reporter
 from nebula_tune.tuning.resolve import resolve
 from nebula_tune.tuning.stages import announce, coordinator_of, fit, judge, scorer_spec, search
 
@@ -47,18 +46,6 @@ class Result:
         return share
 
 
-def tune(target: str | Path | None = None, reporter: Reporter | None = None, **options: Any) -> Result:
-    """Tune a nebula to a target; the same options, defaults and files as ``nebula-tune run``.
-
-    Raises NebulaTuneError; KeyboardInterrupt and StopRequested leave the study resumable.
-    """
-    try:
-        given = Options(target=None if target is None else str(target), **options)
-    except TypeError as error:
-        raise SettingsError(f"tune: {error}") from None
-    return run(given, reporter or Silent())
-
-
 def run(options: Options, reporter: Reporter) -> Result:
     """Do what the options say, or go on with it, or tell its result again.
 
@@ -79,9 +66,10 @@ def run(options: Options, reporter: Reporter) -> Result:
 def _work(opened: OpenedStudy, lease: Lease) -> Result:
     """Search, fit, judge, export; the seconds it took are kept, whatever happens."""
     study, ledger, options = opened.study, opened.ledger, opened.study.options
+    limit, folder = options.execution.time_limit, options.output.artifacts
     began = time.monotonic()
-    deadline = began + 60 * options.time_limit if options.time_limit is not None else None
-    artifacts = Path(options.artifacts) if options.artifacts else default_artifacts(ledger.url)
+    deadline = began + 60 * limit if limit is not None else None
+    artifacts = Path(folder) if folder else default_artifacts(ledger.url)
     gallery = Gallery(ledger, study.name, study.plan, study.source, artifacts)
     with study.where.make(scorer_spec(opened), study.reporter.note) as executor, gallery:
         try:

@@ -19,7 +19,7 @@ from nebula_tune.study.editions import Edition, nearest_edition, other_editions,
 from nebula_tune.study.plan import Plan, brought_up_to_date, choose_study, differences, override
 from nebula_tune.study.settings import StudySettings
 from nebula_tune.synth import architecture
-from nebula_tune.tuning.options import Options, check, study_name
+from nebula_tune.tuning.options import Options, StudyOptions, check, study_name
 from nebula_tune.tuning.reporter import Reporter
 
 
@@ -52,12 +52,13 @@ class ResolvedStudy:
     @property
     def out(self) -> Path:
         """The file of the nebula."""
-        return Path(self.options.out or f"nebulae/{self.name}.json")
+        return Path(self.options.output.out or f"nebulae/{self.name}.json")
 
     @property
     def against(self) -> Source | None:
         """A second real corpus for the score card."""
-        return Source.parse(self.options.against) if self.options.against else None
+        against = self.options.study.against
+        return Source.parse(against) if against else None
 
     def check_later_embeddings(self) -> None:
         """Make, before any trial, what is heard only after all of them. Raises EmbeddingError.
@@ -73,15 +74,18 @@ class ResolvedStudy:
 def resolve(options: Options, reporter: Reporter) -> ResolvedStudy:
     """The study that these options mean, or go on with. Raises SettingsError, EmbeddingError, StudyError."""
     check(options)
-    where = Where(options.executor, options.workers, options.ray_address, options.gpu_share, options.task_timeout)
-    today, why = choose_study(options.study, is_ready)
-    match = (options.objective or today.objective) == "match"
-    if match and options.target is None:
+    study, execution, output = options.study, options.execution, options.output
+    where = Where(
+        execution.executor, execution.workers, execution.ray_address, execution.gpu_share, execution.task_timeout
+    )
+    today, why = choose_study(study.study, is_ready)
+    match = (study.objective or today.objective) == "match"
+    if match and study.target is None:
         raise SettingsError("say what to sound like with --target (a folder, a nebula, or white-noise)")
-    source = Source.parse(options.target) if match and options.target else None
-    of_study = Path(options.study).stem if today.objective == "diversity" else "diversity"
-    name = options.name or (study_name(source) if source else of_study)
-    plan, begun_with = _plan(options, name, today)
+    source = Source.parse(study.target) if match and study.target else None
+    of_study = Path(study.study).stem if today.objective == "diversity" else "diversity"
+    name = output.name or (study_name(source) if source else of_study)
+    plan, begun_with = _plan(study, today, _stored_settings(output.storage, name), name)
     if why and not begun_with:
         reporter.note(why)
     device = own_device()
@@ -118,13 +122,13 @@ def refuse_differences(name: str, what: str, stored: Any, now: Any) -> None:
         )
 
 
-def _plan(options: Options, name: str, today: StudySettings) -> tuple[Plan, str]:
+def _plan(options: StudyOptions, today: StudySettings, stored: dict[str, Any] | None, name: str) -> tuple[Plan, str]:
     """The plan; and the edition that the stored study was begun with, in words, where it is not today's."""
 
     def planned(settings: StudySettings) -> Plan:
         return _planned(options, settings)
 
-    if stored := _stored_settings(options.storage, name):
+    if stored:
         editions = [Edition(options.study, today), *other_editions(options.study)]
         if nearest := nearest_edition(stored, editions, planned):
             edition, plan = nearest
@@ -133,7 +137,7 @@ def _plan(options: Options, name: str, today: StudySettings) -> tuple[Plan, str]
     return planned(today), ""
 
 
-def _planned(options: Options, settings: StudySettings) -> Plan:
+def _planned(options: StudyOptions, settings: StudySettings) -> Plan:
     """A study's settings with the options over them. Raises SettingsError for options it cannot take."""
     settings = override(
         settings,

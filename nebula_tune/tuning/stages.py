@@ -178,7 +178,7 @@ def _on_top(study: ResolvedStudy) -> list[str]:
         "the constellation": match and settings.constellation is not None,
         "the second opinion": match and settings.second_opinion is not None,
         "the judges": match and settings.judges,
-        "the report": not study.options.no_report,
+        "the report": not study.options.output.no_report,
     }
     return [part for part, wanted in parts.items() if wanted]
 

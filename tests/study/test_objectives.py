@@ -21,7 +21,7 @@ from nebula_tune.storage.ledger import Ledger
 from nebula_tune.study.plan import Plan
 from nebula_tune.study.target import SplitTarget, _joined
 from nebula_tune.study.yardstick import Yardstick
-from nebula_tune.tuning.pipeline import tune
+from nebula_tune.tuning.tune import tune
 from tests.study.tiny import STUDY, make_target
 from tests.toys import ToyEar
 

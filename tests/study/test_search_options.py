@@ -13,7 +13,7 @@ from nebula_tune.nebula import Nebula
 from nebula_tune.storage.ledger import Ledger
 from nebula_tune.study.plan import Plan
 from nebula_tune.study.status import study_status
-from nebula_tune.tuning.pipeline import tune
+from nebula_tune.tuning.tune import tune
 from tests.study.tiny import TinyStudy, make_target
 
 LEASHED = """\
