@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 
 from nebula_tune.errors import SettingsError
 from nebula_tune.evaluate.comparison import Comparison
-from nebula_tune.evaluate.tables import Report, short_names
+from nebula_tune.evaluate.tables import short_names
 from nebula_tune.files import write_atomically
 
 KINDS = (".png", ".svg", ".pdf")
@@ -55,7 +55,7 @@ def save_heat_map(reports: Sequence[Comparison], path: Path) -> None:
     _save(figure, path)
 
 
-def save_ranking_picture(report: Report, path: Path) -> None:
+def save_ranking_picture(report: Mapping[str, Any], path: Path) -> None:
     """Spearman and DCG of each representation with their intervals; chance and the most to be had as lines."""
     from matplotlib.figure import Figure
 
