@@ -21,7 +21,8 @@ from nebula_tune.corpus.prepare import prepare
 from nebula_tune.distance import l1_mmd, make_distance
 from nebula_tune.embedding import make_embedding
 from nebula_tune.embedding.embed import Embedded
-from nebula_tune.evaluate.compare import ComparedCorpus, Protocol, measure
+from nebula_tune.evaluate.compare import ComparedCorpus, measure
+from nebula_tune.evaluate.comparison import Protocol
 from nebula_tune.synth import Voice
 
 

@@ -1,15 +1,41 @@
-"""Rules of the house that are counted: what docstrings name."""
+"""Rules of the house that are counted: what docstrings name, and how much passes as dictionaries of anything."""
 
 from __future__ import annotations
 
 import ast
+import io
 import re
+import tokenize
 from collections.abc import Iterator
 
-from tests.test_layers import modules
+from tests.test_layers import ROOT, modules
 
 FEW = 3  # parameters that a signature alone may explain
 Function = tuple[str, ast.FunctionDef, list[str]]  # its dotted name, itself, and docstrings that may speak of it
+
+# Where dictionaries of anything may stand: what is read from or written to JSON, YAML or SQL there.
+BORDERS = {
+    "cli.console": "prints reports of runs, studies and ballots, which are JSON",
+    "constellation": "a constellation's file, and its provenance",
+    "dashboard.server": "WSGI's environment",
+    "evaluate.tables": "rows of csv files, and rankings, which are JSON",
+    "listening.blind": "the JSON that a test's page holds",
+    "nebula": "a nebula's file: its entries",
+    "results": "results to JSON and back",
+    "storage": "rows of the database, and the JSON that its columns hold",
+    "study.editions": "settings as they are stored, of every version",
+    "study.plan": "settings as they are stored, read and written",
+    "study.settings": "a study's YAML: options of an embedding",
+    "study.status": "a study's status as JSON, from a row of the database",
+    "study.yardstick": "the distance as it is stored, read and written",
+}
+AS_JSON = {
+    "described": "what is stored of a target",
+    "settings": "what is stored of an embedding, a distance or an instrument, and names what is kept in the cache",
+    "to_json": "a result as JSON",
+}
+OF_ANYTHING = {"dict[str, Any]", "Mapping[str, Any]"}
+MOST = 3  # of them, elsewhere, in 1,000 lines of code
 
 
 def parameters(function: ast.FunctionDef, method: bool) -> list[str]:
@@ -110,3 +136,55 @@ def test_parameters_are_found_where_they_are_named_and_missed_where_not() -> Non
         for name, function, said in public(tree, known)
     }
     assert missing == {"Base.make": [], "Derived": ["c", "d"], "Derived.make": [], "command": ["d"], "few": []}
+
+
+def code_lines(text: str) -> int:
+    """Lines that hold code: no blank ones, comments and docstrings."""
+    silent = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    lines: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type not in silent:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            lines.difference_update(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    return len(lines)
+
+
+def of_anything(node: ast.AST) -> Iterator[int]:
+    """Lines of a module at which something is a dictionary of anything, but for those functions that are borders."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef) and child.name in AS_JSON:
+            continue
+        if isinstance(child, ast.Subscript) and ast.unparse(child) in OF_ANYTHING:
+            yield child.lineno
+        yield from of_anything(child)
+
+
+def is_border(module: str) -> bool:
+    """Whether a module, or a package that it is in, is one."""
+    name = module.removeprefix("nebula_tune.")
+    return any(name == border or name.startswith(f"{border}.") for border in BORDERS)
+
+
+def test_dictionaries_of_anything_stay_at_borders() -> None:
+    lines = sum(code_lines(path.read_text()) for path in (ROOT / "nebula_tune").rglob("*.py"))
+    found = [f"{name}:{line}" for name, tree in modules().items() if not is_border(name) for line in of_anything(tree)]
+    assert 1000 * len(found) / lines < MOST, found
+
+
+def test_every_border_is_needed() -> None:
+    used = {name.removeprefix("nebula_tune.") for name, tree in modules().items() if any(of_anything(tree))}
+    assert not [
+        border for border in BORDERS if not any(name == border or name.startswith(f"{border}.") for name in used)
+    ]
+
+
+def test_dictionaries_are_counted_where_they_stand_and_lines_where_there_is_code() -> None:
+    text = (
+        '"""Two lines\nof this."""\n\n# a comment\ntable: dict[str, dict[str, Any]] = {\n}\n'
+        "def f(x: Mapping[str, Any]) -> dict[str, int]: ...\n"
+        "def to_json() -> dict[str, Any]:\n    return {}\n"
+    )
+    assert list(of_anything(ast.parse(text))) == [5, 7]
+    assert code_lines(text) == 5

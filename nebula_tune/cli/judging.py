@@ -59,7 +59,8 @@ def compare(
     unbiased estimate, its 95 % interval, and the p-value of both being one.
     """
     from nebula_tune.cli.console import counting, note, print_skipped
-    from nebula_tune.evaluate import compare as comparing
+    from nebula_tune.evaluate.compare import compare as compared
+    from nebula_tune.evaluate.comparison import Protocol
     from nebula_tune.evaluate.ears import Ears
     from nebula_tune.evaluate.plots import check_picture, save_heat_map
     from nebula_tune.evaluate.tables import print_comparison, save_comparisons, save_files
@@ -67,11 +68,11 @@ def compare(
     if out is not None:
         check_picture(out)
     ears = Ears(tuple(embedding or ["logmel"]), weights, prepare, distance)
-    how = comparing.Protocol(sounds, n, trials, group_by, synth, seed, told_apart)
+    how = Protocol(sounds, n, trials, group_by, synth, seed, told_apart)
     with counting("comparing") as progress:
-        reports = comparing.compare(corpora, ears, how, note, progress)
-    for corpus in reports[0]["corpora"]:
-        print_skipped(corpus["name"], corpus["skipped"], verbose)
+        reports = compared(corpora, ears, how, note, progress)
+    for corpus in reports[0].corpora:
+        print_skipped(corpus.name, [asdict(one) for one in corpus.skipped], verbose)
     if csv is not None:
         save_comparisons(reports, csv)
     if indiv is not None:
@@ -79,7 +80,7 @@ def compare(
     if out is not None:
         save_heat_map(reports, out)
     if as_json:
-        print(json.dumps([{key: value for key, value in one.items() if key != "files"} for one in reports], indent=1))
+        print(json.dumps([report.to_json() for report in reports], indent=1))
     else:
         for report in reports:
             print_comparison(report)

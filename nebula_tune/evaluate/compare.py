@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from nebula_tune.embedding.embed import Embedded, embed_source
 from nebula_tune.errors import SettingsError
 from nebula_tune.evaluate import telling
 from nebula_tune.evaluate import trials as protocol
+from nebula_tune.evaluate.comparison import Comparison, Contribution, DescribedCorpus, Distances, Protocol
 from nebula_tune.evaluate.ears import Counting, Ears, Note
 from nebula_tune.evaluate.matrices import across, among
 from nebula_tune.synth import Synth, architecture
@@ -29,28 +29,6 @@ from nebula_tune.synth.indices import Purpose, first_index
 TRIAL_SOUNDS = 1000  # of each corpus, in the paper's trials
 JUDGE_SECONDS = 40  # of one core, to train networks for a row (docs/evaluation.md)
 FEW_GROUPS = 20  # fewer make the interval and the p-value rough
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How corpora are compared: sounds of each at most, sounds a trial (None: 1000, or half of the smaller corpus),
-    trials, what is a group, the synth of nebulae, the seed, and whether judges also tell corpora apart. Raises
-    SettingsError for what cannot be."""
-
-    sounds: int = 2000
-    n: int | None = None
-    trials: int = 1000
-    group_by: str = "auto"
-    synth: str = "voice"
-    seed: int = 0
-    told_apart: bool = False
-
-    def __post_init__(self) -> None:
-        GroupBy.named(self.group_by)
-        if self.sounds < 16 or self.trials < 2 or (self.n is not None and self.n < 2):
-            raise SettingsError("--sounds is at least 16, --trials at least 2, --n at least 2")
-        if not 0 <= self.seed < 2**31:
-            raise SettingsError(f"--seed {self.seed}: 0 to {2**31 - 1}")
 
 
 @dataclass(frozen=True)
@@ -68,18 +46,12 @@ class ComparedCorpus:
         return int(self.groups.max()) + 1
 
     @property
-    def described(self) -> dict[str, Any]:
+    def described(self) -> DescribedCorpus:
         """What the report says of it."""
-        return {
-            "name": self.name,
-            "sounds": len(self.groups),
-            "grouped_by": self.grouped_by.value,
-            "groups": self.count,
-            "skipped": [asdict(one) for one in self.embedded.skipped],
-        }
+        return DescribedCorpus(self.name, len(self.groups), self.grouped_by.value, self.count, self.embedded.skipped)
 
 
-def compare(texts: Sequence[str], ears: Ears, how: Protocol, note: Note, counting: Counting) -> list[dict[str, Any]]:
+def compare(texts: Sequence[str], ears: Ears, how: Protocol, note: Note, counting: Counting) -> list[Comparison]:
     """A report for each embedding: its corpora, a row for each pair and for each corpus with itself, nearest first, and
     each sound's contribution (:func:`_contributions`).
 
@@ -107,28 +79,29 @@ def compare(texts: Sequence[str], ears: Ears, how: Protocol, note: Note, countin
         for name, embedding in ears.open().items()
     ]
     if how.told_apart:
-        _tell_apart(reports, sources, synth, how, note=note, counting=counting)
+        reports = _told_apart(reports, sources, synth, how, note=note, counting=counting)
     return reports
 
 
-def _tell_apart(
-    reports: Sequence[dict[str, Any]],
+def _told_apart(
+    reports: Sequence[Comparison],
     sources: Sequence[Source],
     synth: type[Synth],
     how: Protocol,
     *,
     note: Note,
     counting: Counting,
-) -> None:
-    """Add the judges' verdicts to the rows of all reports: they hear with none of the reports' embeddings."""
-    corpora = reports[0]["corpora"]
-    places = {(a["name"], b["name"]): (i, j) for i, a in enumerate(corpora) for j, b in enumerate(corpora)}
-    note(f"telling corpora apart: up to {JUDGE_SECONDS} seconds of one core for each of {len(reports[0]['rows'])} rows")
-    grouped_by = [GroupBy(corpus["grouped_by"]) for corpus in corpora]
+) -> list[Comparison]:
+    """All reports with the judges' verdicts in their rows: judges hear with none of the reports' embeddings."""
+    corpora = reports[0].corpora
+    places = {(a.name, b.name): (i, j) for i, a in enumerate(corpora) for j, b in enumerate(corpora)}
+    note(f"telling corpora apart: up to {JUDGE_SECONDS} seconds of one core for each of {len(reports[0].rows)} rows")
+    grouped_by = [GroupBy(corpus.grouped_by) for corpus in corpora]
     found = telling.verdicts(sources, grouped_by, synth, sounds=how.sounds, seed=how.seed, count=counting)
-    for report in reports:
-        for row in report["rows"]:
-            row["told_apart"] = found[places[row["a"], row["b"]]]
+    return [
+        replace(report, rows=tuple(replace(row, told_apart=found[places[row.a, row.b]]) for row in report.rows))
+        for report in reports
+    ]
 
 
 def _under(
@@ -141,7 +114,7 @@ def _under(
     how: Protocol,
     note: Note,
     counting: Counting,
-) -> dict[str, Any]:
+) -> Comparison:
     cost = embedding.cost_note(how.sounds * len(sources))
     if cost:
         note(f"{name}: {cost}")
@@ -160,21 +133,21 @@ def _under(
     for text in notes:
         note(f"{name}: {text}")
     rows, files = measure(corpora, make_distance(ears.distance), how, counting)
-    return {
-        "embedding": name,
-        "distance": ears.distance,
-        "prepare": ears.prepare,
-        "protocol": asdict(how),
-        "corpora": [corpus.described for corpus in corpora],
-        "rows": rows,
-        "notes": notes,
-        "files": files,
-    }
+    return Comparison(
+        embedding=name,
+        distance=ears.distance,
+        prepare=ears.prepare,
+        protocol=how,
+        corpora=tuple(corpus.described for corpus in corpora),
+        rows=tuple(rows),
+        notes=tuple(notes),
+        files=tuple(files),
+    )
 
 
 def measure(
     corpora: Sequence[ComparedCorpus], distance: Distance, how: Protocol, counting: Counting
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+) -> tuple[list[Distances], list[Contribution]]:
     """Rows of the table, nearest first, and sounds' contributions, both as :func:`compare` reports them.
 
     Args:
@@ -189,7 +162,7 @@ def measure(
         pair = corpora[i], corpora[j]
         rows.append(_itself(pair[0], matrices[i, i], how) if i == j else _row(*pair, matrices, (i, j), how))
         counting(len(rows), len(matrices))
-    return sorted(rows, key=lambda row: float(row["mmd_mean"])), _contributions(corpora, matrices)
+    return sorted(rows, key=lambda row: row.mmd_mean), _contributions(corpora, matrices)
 
 
 def _labels(sources: Sequence[Source]) -> list[str]:
@@ -236,7 +209,7 @@ def _matrices(
 
 def _row(
     a: ComparedCorpus, b: ComparedCorpus, matrices: dict[tuple[int, int], Matrix], place: tuple[int, int], how: Protocol
-) -> dict[str, Any]:
+) -> Distances:
     i, j = place
     xx, xy, yy = matrices[i, i], matrices[i, j], matrices[j, j]
     most = min(len(xx), len(yy))
@@ -248,27 +221,24 @@ def _row(
     sizes = np.bincount(labels).astype(np.float64)
     sums = _sums(np.block([[xx, xy], [xy.T, yy]]), labels)
     found = infer_from_sums(sums, sizes, np.arange(len(sizes)) < a.count, how.seed)
-    return _paper(a, b, values, n) | {
-        "mmd_unbiased": found.mmd_unbiased,
-        "ci95": list(found.ci95),
-        "p_value": found.p_value,
-    }
+    row = _paper(a, b, values, n)
+    return replace(row, mmd_unbiased=found.mmd_unbiased, ci95=found.ci95, p_value=found.p_value)
 
 
-def _itself(corpus: ComparedCorpus, xx: Matrix, how: Protocol) -> dict[str, Any]:
+def _itself(corpus: ComparedCorpus, xx: Matrix, how: Protocol) -> Distances:
     n = min(how.n or TRIAL_SOUNDS, len(xx) // 2)
     values = protocol.within(xx, n=n, trials=how.trials, rng=np.random.default_rng([how.seed, len(xx)]))
-    row = _paper(corpus, corpus, values, n) | {"mmd_unbiased": None, "ci95": None, "p_value": None}
+    row = _paper(corpus, corpus, values, n)
     if corpus.count < 4:  # no two groups a half
         return row
     halves = halvings(_sums(xx, corpus.groups), np.bincount(corpus.groups).astype(np.float64), how.seed)
     low, high = np.quantile(halves, [0.025, 0.975])
-    return row | {"mmd_unbiased": float(halves.mean()), "ci95": [max(0.0, float(low)), max(0.0, float(high))]}
+    return replace(row, mmd_unbiased=float(halves.mean()), ci95=(max(0.0, float(low)), max(0.0, float(high))))
 
 
-def _paper(a: ComparedCorpus, b: ComparedCorpus, values: NDArray[np.float64], n: int) -> dict[str, Any]:
+def _paper(a: ComparedCorpus, b: ComparedCorpus, values: NDArray[np.float64], n: int) -> Distances:
     """What the paper's trials say."""
-    return {"a": a.name, "b": b.name, "mmd_mean": float(values.mean()), "mmd_std": float(values.std(ddof=1)), "n": n}
+    return Distances(a.name, b.name, mmd_mean=float(values.mean()), mmd_std=float(values.std(ddof=1)), n=n)
 
 
 def _sums(matrix: Matrix, labels: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -286,7 +256,7 @@ def _sums(matrix: Matrix, labels: NDArray[np.intp]) -> NDArray[np.float64]:
     return sums
 
 
-def _contributions(corpora: Sequence[ComparedCorpus], matrices: dict[tuple[int, int], Matrix]) -> list[dict[str, Any]]:
+def _contributions(corpora: Sequence[ComparedCorpus], matrices: dict[tuple[int, int], Matrix]) -> list[Contribution]:
     """Each sound's part in each distance of its corpus to another, farthest first.
 
     ``contribution`` of y_j: 2 mean d(x, y_j) - mean d(y', y_j) - mean d(x, x'), whose mean over a corpus is the
@@ -305,14 +275,14 @@ def _contributions(corpora: Sequence[ComparedCorpus], matrices: dict[tuple[int, 
             near = to_own * len(to_own) / own_pairs
             part = 2 * to_other - near - sums.sum() / pairs
             files += [
-                {
-                    "corpus": corpus.name,
-                    "against": other.name,
-                    "file": corpus.embedded.names[k],
-                    "contribution": float(part[k]),
-                    "distance_to_other": float(to_other[k]),
-                    "distance_to_own": float(near[k]),
-                }
+                Contribution(
+                    corpus=corpus.name,
+                    against=other.name,
+                    file=corpus.embedded.names[k],
+                    contribution=float(part[k]),
+                    distance_to_other=float(to_other[k]),
+                    distance_to_own=float(near[k]),
+                )
                 for k in np.argsort(-part)
             ]
     return files

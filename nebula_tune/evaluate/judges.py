@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -47,7 +46,7 @@ def verdicts(
         source: the target.
         against: the second real corpus; None where there is none.
     """
-    found: dict[str, Any] = {}
+    figures: dict[str, dict[str, float]] = {}
     for judge, eye in EYES.items():
         embedding = make_embedding(**eye, device=device)
         target = SplitTarget.load(source, plan, [embedding])
@@ -57,10 +56,9 @@ def verdicts(
         if against is not None:
             second = embed_corpus(against, plan, [embedding], Purpose.VALIDATION)
             sides["against"] = JudgedSounds(second.vectors, np.asarray(second.groups(target.grouped_by)[1]))
-        found |= {"real": part, "real_sounds": len(real.vectors)}
         figure = partial(told, judge, y=real, most=SOUNDS, device=device)
-        found[judge] = dict(zip(sides, side_by_side(figure, sides.values()), strict=True))
-    return Verdicts(**found)
+        figures[judge] = dict(zip(sides, side_by_side(figure, sides.values()), strict=True))
+    return Verdicts(real=part, real_sounds=len(real.vectors), network=figures["network"], linear=figures["linear"])
 
 
 def doubts(told_apart: Verdicts | None, other: SecondOpinion | None) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from nebula_tune.errors import SettingsError
-from nebula_tune.evaluate.tables import Report, short_names
+from nebula_tune.evaluate.comparison import Comparison
+from nebula_tune.evaluate.tables import short_names
 from nebula_tune.files import write_atomically
 
 KINDS = (".png", ".svg", ".pdf")
@@ -25,23 +26,23 @@ def check_picture(path: Path) -> None:
         raise SettingsError("pictures need matplotlib: pip install 'nebula-tune[pictures]'")
 
 
-def save_heat_map(reports: Sequence[Report], path: Path) -> None:
+def save_heat_map(reports: Sequence[Comparison], path: Path) -> None:
     """A map for each embedding: eq. 2 of each two corpora as colour (logarithmic) and figure; below it, unbiased."""
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
 
-    names = [corpus["name"] for corpus in reports[0]["corpora"]]
+    names = [corpus.name for corpus in reports[0].corpora]
     side = 1.6 + 1.1 * len(names)
     figure = Figure(figsize=(side * len(reports), side), layout="constrained")
     for number, report in enumerate(reports):
         axes: Any = figure.add_subplot(1, len(reports), number + 1)
         values, texts = np.full((len(names),) * 2, np.nan), {}
-        for row in report["rows"]:
-            place = names.index(row["a"]), names.index(row["b"])
+        for row in report.rows:
+            place = names.index(row.a), names.index(row.b)
             for i, j in {place, place[::-1]}:
-                values[i, j] = max(row["mmd_mean"], 1e-9)
-                unbiased = "" if row["mmd_unbiased"] is None else f"\n{row['mmd_unbiased']:.1f}"
-                texts[i, j] = f"{row['mmd_mean']:.1f}{unbiased}"
+                values[i, j] = max(row.mmd_mean, 1e-9)
+                unbiased = "" if row.mmd_unbiased is None else f"\n{row.mmd_unbiased:.1f}"
+                texts[i, j] = f"{row.mmd_mean:.1f}{unbiased}"
         norm = LogNorm(values.min(), values.max())
         axes.imshow(values, norm=norm, cmap="viridis")
         for (i, j), text in texts.items():
@@ -50,11 +51,11 @@ def save_heat_map(reports: Sequence[Report], path: Path) -> None:
         short = list(short_names(report).values())
         axes.set_xticks(range(len(names)), short, rotation=30, ha="right")
         axes.set_yticks(range(len(names)), short)
-        axes.set_title(f"{report['embedding']}: eq. 2, and unbiased", fontsize=10)
+        axes.set_title(f"{report.embedding}: eq. 2, and unbiased", fontsize=10)
     _save(figure, path)
 
 
-def save_ranking_picture(report: Report, path: Path) -> None:
+def save_ranking_picture(report: Mapping[str, Any], path: Path) -> None:
     """Spearman and DCG of each representation with their intervals; chance and the most to be had as lines."""
     from matplotlib.figure import Figure
 

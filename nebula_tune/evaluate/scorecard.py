@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -93,23 +92,21 @@ def gap_closed(rows: Mapping[str, Row]) -> float | None:
 
 def _row(sounds: Grouped, held_out: Grouped, distance: Distance, shares: dict[str, float] | None = None) -> Row:
     result = mmd(sounds[0], held_out[0], distance, sounds[1], held_out[1])
-    found: dict[str, Any] = {}
-    if isinstance(distance, Joint):
-        both = zip(
-            *(distance.stretches(torch.from_numpy(vectors)) for vectors in (sounds[0], held_out[0])), strict=True
-        )
-        found["parts"] = {
-            part.name: _row((x.numpy(), sounds[1]), (y.numpy(), held_out[1]), part.distance)
-            for (part, x), (_, y) in both
-        }
-    if shares is not None:
-        found["shares"] = shares
-    return Row(
+    row = Row(
         mmd=result.mmd,
         mmd_unbiased=result.mmd_unbiased,
         ci95=result.ci95,
         p_value=result.p_value,
         n=result.n,
         m=result.m,
-        **found,
     )
+    if isinstance(distance, Joint):
+        both = zip(
+            *(distance.stretches(torch.from_numpy(vectors)) for vectors in (sounds[0], held_out[0])), strict=True
+        )
+        parts = {
+            part.name: _row((x.numpy(), sounds[1]), (y.numpy(), held_out[1]), part.distance)
+            for (part, x), (_, y) in both
+        }
+        row = row.model_copy(update={"parts": parts})
+    return row if shares is None else row.model_copy(update={"shares": shares})

@@ -13,6 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from nebula_tune.evaluate.comparison import Comparison, Distances
 from nebula_tune.evaluate.telling import EYES
 from nebula_tune.files import write_atomically
 
@@ -21,44 +22,43 @@ WIDTH = 120  # columns where there is no terminal
 Report = Mapping[str, Any]
 
 
-def print_comparison(report: Report) -> None:
+def print_comparison(report: Comparison) -> None:
     """One embedding's Table 3, with the unbiased figures beside the paper's."""
     console = _console()
-    trials = report["protocol"]["trials"]
-    title = f"{report['embedding']}, {report['distance']}, {trials} trials"
+    title = f"{report.embedding}, {report.distance}, {report.protocol.trials} trials"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     short = short_names(report)
     for column in ("corpus 1", "corpus 2"):
         table.add_column(column, overflow="fold", min_width=12)
-    judged = report["protocol"]["told_apart"]
+    judged = report.protocol.told_apart
     columns = ["eq. 2", "std", "n", "unbiased", "95 % interval", "p"]
     for column in columns + (["network AUC", "linear"] if judged else []):
         table.add_column(column, justify="right", no_wrap=True)
-    for row in report["rows"]:
-        low, high = row["ci95"] or (None, None)
+    for row in report.rows:
+        low, high = row.ci95 or (None, None)
         table.add_row(
-            short[row["a"]],
-            short[row["b"]],
-            _figure(row["mmd_mean"]),
-            _figure(row["mmd_std"]),
-            str(row["n"]),
-            _figure(row["mmd_unbiased"]),
+            short[row.a],
+            short[row.b],
+            _figure(row.mmd_mean),
+            _figure(row.mmd_std),
+            str(row.n),
+            _figure(row.mmd_unbiased),
             "-" if low is None else f"{_figure(low)} … {_figure(high)}",
-            _share(row["p_value"]),
+            _share(row.p_value),
             *(_share(value) for value in (_told_apart(row).values() if judged else [])),
         )
     console.print(table)
-    for corpus in report["corpora"]:
+    for corpus in report.corpora:
         console.print(
-            f"{corpus['name']}: {corpus['sounds']} sounds in {corpus['groups']} groups, by {corpus['grouped_by']}",
+            f"{corpus.name}: {corpus.sounds} sounds in {corpus.groups} groups, by {corpus.grouped_by}",
             markup=False,
             soft_wrap=True,
         )
 
 
-def short_names(report: Report) -> dict[str, str]:
+def short_names(report: Comparison) -> dict[str, str]:
     """What to call corpora in little room: the last part of a path, where that tells them apart."""
-    names = [corpus["name"] for corpus in report["corpora"]]
+    names = [corpus.name for corpus in report.corpora]
     last = [Path(name).name for name in names]
     return {name: own if own and last.count(own) == 1 else name for name, own in zip(names, last, strict=True)}
 
@@ -101,9 +101,9 @@ def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _told_apart(row: Report) -> dict[str, float | None]:
+def _told_apart(row: Distances) -> dict[str, float | None]:
     """Each judge's verdict; None where a corpus has too few groups for halves."""
-    return {judge: (row["told_apart"] or {}).get(judge) for judge in EYES}
+    return {judge: (row.told_apart or {}).get(judge) for judge in EYES}
 
 
 def _interval(value: Report) -> str:
@@ -120,41 +120,41 @@ def _behind(report: Report, best: str, label: str) -> str:
     return "-"
 
 
-def save_comparisons(reports: Sequence[Report], path: Path) -> None:
+def save_comparisons(reports: Sequence[Comparison], path: Path) -> None:
     """All embeddings' rows as csv."""
     rows = []
     for report in reports:
-        judged = report["protocol"]["told_apart"]
-        for row in report["rows"]:
-            low, high = row["ci95"] or (None, None)
-            sizes = {corpus["name"]: corpus for corpus in report["corpora"]}
+        judged = report.protocol.told_apart
+        for row in report.rows:
+            low, high = row.ci95 or (None, None)
+            sizes = {corpus.name: corpus for corpus in report.corpora}
             rows.append(
                 {
-                    "embedding": report["embedding"],
-                    "distance": report["distance"],
-                    "corpus_1": row["a"],
-                    "corpus_2": row["b"],
-                    "mmd_mean": row["mmd_mean"],
-                    "mmd_std": row["mmd_std"],
-                    "n": row["n"],
-                    "trials": report["protocol"]["trials"],
-                    "mmd_unbiased": row["mmd_unbiased"],
+                    "embedding": report.embedding,
+                    "distance": report.distance,
+                    "corpus_1": row.a,
+                    "corpus_2": row.b,
+                    "mmd_mean": row.mmd_mean,
+                    "mmd_std": row.mmd_std,
+                    "n": row.n,
+                    "trials": report.protocol.trials,
+                    "mmd_unbiased": row.mmd_unbiased,
                     "ci95_low": low,
                     "ci95_high": high,
-                    "p_value": row["p_value"],
-                    "sounds_1": sizes[row["a"]]["sounds"],
-                    "sounds_2": sizes[row["b"]]["sounds"],
-                    "groups_1": sizes[row["a"]]["groups"],
-                    "groups_2": sizes[row["b"]]["groups"],
+                    "p_value": row.p_value,
+                    "sounds_1": sizes[row.a].sounds,
+                    "sounds_2": sizes[row.b].sounds,
+                    "groups_1": sizes[row.a].groups,
+                    "groups_2": sizes[row.b].groups,
                 }
                 | {f"told_apart_{judge}": value for judge, value in (_told_apart(row) if judged else {}).items()}
             )
     _save(rows, path)
 
 
-def save_files(reports: Sequence[Report], path: Path) -> None:
+def save_files(reports: Sequence[Comparison], path: Path) -> None:
     """Each sound's contribution to each distance as csv, farthest first."""
-    _save([{"embedding": report["embedding"], **one} for report in reports for one in report["files"]], path)
+    _save([{"embedding": report.embedding, **vars(one)} for report in reports for one in report.files], path)
 
 
 def save_ranking(report: Report, path: Path) -> None:

@@ -73,6 +73,34 @@ class Count:
         return cls(wins, n, wins / n, (float(interval.low), float(interval.high)), float(test.pvalue))
 
 
+@dataclass(frozen=True)
+class Listener:
+    """What one ballot says: choices by question, consistency, attention, and the vote on whole sets (A, B or None)."""
+
+    listener: str
+    file: str
+    finished: bool
+    like: Count
+    keep: Count
+    repeats: dict[str, int]
+    catches: dict[str, int]
+    left_chosen: dict[str, float | None]
+    replays: int
+    browse: str | None
+
+
+@dataclass(frozen=True)
+class Strength:
+    """A nebula's Bradley-Terry strength among those of its ``set``: see :func:`strengths`."""
+
+    name: str
+    strength: float
+    ci95: tuple[float, float]
+    set: int
+    wins: int
+    n: int
+
+
 def analyse(unblinded: Sequence[Unblinded]) -> dict[str, Any]:
     """Everything, as JSON: a test for each key with its listeners and the pooled count; strengths over all keys.
 
@@ -95,12 +123,13 @@ def analyse(unblinded: Sequence[Unblinded]) -> dict[str, Any]:
                 "target_kind": own[0].key.target_kind,
                 "power": asdict(Power.of(own[0].key.pairs)),
                 "power_text": str(Power.of(own[0].key.pairs)),
-                "listeners": [_listener(one) for one in own],
+                "listeners": [asdict(_listener(one)) for one in own],
                 "pooled": pooled,
                 "browse": {owner: sum(_vote(one) == owner for one in own) for owner in ("A", "B")},
             }
         )
-    return {"tests": tests, "strengths": {question: strengths(unblinded, question) for question in QUESTIONS}}
+    found = {question: [asdict(one) for one in strengths(unblinded, question)] for question in QUESTIONS}
+    return {"tests": tests, "strengths": found}
 
 
 def owner(trial: KeyTrial, side: Side) -> str:
@@ -116,19 +145,20 @@ def _pooled(unblinded: Sequence[Unblinded], question: str) -> Count:
     return Count.of(outcome for one in unblinded for outcome in _outcomes(one, question))
 
 
-def _listener(one: Unblinded) -> dict[str, Any]:
+def _listener(one: Unblinded) -> Listener:
     answers = one.ballot.answers
-    return {
-        "listener": one.listener,
-        "file": str(one.path),
-        "finished": one.ballot.finished is not None,
-        **{question: asdict(Count.of(_outcomes(one, question))) for question in QUESTIONS},
-        "repeats": _repeats(one),
-        "catches": _catches(one),
-        "left_chosen": {question: _share(getattr(a, question) == "left" for a in answers) for question in QUESTIONS},
-        "replays": sum(max(0, a.left_plays - 1) + max(0, a.right_plays - 1) for a in answers),
-        "browse": _vote(one),
-    }
+    return Listener(
+        listener=one.listener,
+        file=str(one.path),
+        finished=one.ballot.finished is not None,
+        like=Count.of(_outcomes(one, "like")),
+        keep=Count.of(_outcomes(one, "keep")),
+        repeats=_repeats(one),
+        catches=_catches(one),
+        left_chosen={question: _share(getattr(a, question) == "left" for a in answers) for question in QUESTIONS},
+        replays=sum(max(0, a.left_plays - 1) + max(0, a.right_plays - 1) for a in answers),
+        browse=_vote(one),
+    )
 
 
 def _repeats(one: Unblinded) -> dict[str, int]:
@@ -162,7 +192,7 @@ def _share(flags: Iterable[bool]) -> float | None:
     return sum(chosen) / len(chosen) if chosen else None
 
 
-def strengths(unblinded: Sequence[Unblinded], question: str) -> list[dict[str, Any]]:
+def strengths(unblinded: Sequence[Unblinded], question: str) -> list[Strength]:
     """Bradley-Terry strengths of all nebulae that were compared, strongest first.
 
     P(i is chosen over j) = 1 / (1 + exp(s_j - s_i)), strengths summing to 0 in each set of nebulae that are linked by
@@ -184,14 +214,14 @@ def strengths(unblinded: Sequence[Unblinded], question: str) -> list[dict[str, A
     order = sorted(range(len(names)), key=lambda k: (linked[k], -strength[k]))
     labels = list(names.values())
     return [
-        {
-            "name": labels[k],
-            "strength": float(strength[k]),
-            "ci95": [float(strength[k] - Z95 * error[k]), float(strength[k] + Z95 * error[k])],
-            "set": int(linked[k]),
-            "wins": int(wins[k].sum()),
-            "n": int(wins[k].sum() + wins[:, k].sum()),
-        }
+        Strength(
+            name=labels[k],
+            strength=float(strength[k]),
+            ci95=(float(strength[k] - Z95 * error[k]), float(strength[k] + Z95 * error[k])),
+            set=int(linked[k]),
+            wins=int(wins[k].sum()),
+            n=int(wins[k].sum() + wins[:, k].sum()),
+        )
         for k in order
     ]
 

@@ -17,7 +17,7 @@ from nebula_tune.synth import architecture
 def make_test(
     what: Sequence[str], synth: str, out: Path, *, target_kind: str | None, pairs: int, seed: int | None,
     keys: Sequence[Path] | None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, str]:  # fmt: skip
     """Write a test of two sources; where it is, and what it can show.
 
     Args:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -208,24 +207,40 @@ def unit(vectors: Sequence[Vectors]) -> list[Vectors]:
     return scaled
 
 
-def mean_and_interval(values: Floats) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Interval:
+    """A mean over presets and its 95 % interval."""
+
+    mean: float
+    ci95: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Representation ``a`` less ``b`` in both experiments, preset by preset."""
+
+    a: str
+    b: str
+    spearman: Interval
+    dcg: Interval
+
+
+def mean_and_interval(values: Floats) -> Interval:
     """Mean over presets and its 95 % interval (Student's t; presets are what is sampled)."""
     kept = values[np.isfinite(values)]
     mean, n = float(kept.mean()), len(kept)
     spread = float(t.ppf(0.975, n - 1) * kept.std(ddof=1) / np.sqrt(n)) if n > 1 else float("inf")
-    return {"mean": mean, "ci95": [mean - spread, mean + spread]}
+    return Interval(mean, (mean - spread, mean + spread))
 
 
-def differences(scores: dict[str, Scores]) -> list[dict[str, Any]]:
+def differences(scores: dict[str, Scores]) -> list[Difference]:
     """Paired differences, first less second, of every two representations, with intervals."""
-    found = []
-    for (a, first), (b, second) in combinations(scores.items(), 2):
-        found.append(
-            {
-                "a": a,
-                "b": b,
-                "spearman": mean_and_interval(first.spearman - second.spearman),
-                "dcg": mean_and_interval(first.dcg - second.dcg),
-            }
+    return [
+        Difference(
+            a,
+            b,
+            spearman=mean_and_interval(first.spearman - second.spearman),
+            dcg=mean_and_interval(first.dcg - second.dcg),
         )
-    return found
+        for (a, first), (b, second) in combinations(scores.items(), 2)
+    ]

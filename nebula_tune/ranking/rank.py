@@ -77,8 +77,8 @@ def rank(root: Path, ears: Ears, experiments: Experiments, note: Note, counting:
                     "representation": label,
                     "embedding": name,
                     "normed": normed,
-                    "spearman": mean_and_interval(scores[label].spearman),
-                    "dcg": mean_and_interval(scores[label].dcg),
+                    "spearman": asdict(mean_and_interval(scores[label].spearman)),
+                    "dcg": asdict(mean_and_interval(scores[label].dcg)),
                     "dimensions": own[0].shape[1],
                     "seconds_a_sound": cost,
                 }
@@ -97,7 +97,7 @@ def rank(root: Path, ears: Ears, experiments: Experiments, note: Note, counting:
         "spearman_by_chance": float(by_chance(ranks, draws).mean()),
         "dcg_by_chance": float(np.mean(1 / np.log2(np.arange(2, sounds + 1)))),
         "rows": rows,
-        "differences": differences(scores),
+        "differences": [asdict(one) for one in differences(scores)],
         "skipped": [asdict(one) for one in dataset.skipped],
     }
 

@@ -78,10 +78,10 @@ def test_experiment_1_of_noise_is_0() -> None:
     vectors = [rng.normal(size=(88, 8)).astype(np.float32) for _ in ranks]
     draws = Draws.make(ranks, 0, 30, 1)
     noise = mean_and_interval(judge(vectors, ranks, draws, L1).spearman)
-    assert -0.02 < noise["mean"] < 0.05 and noise["ci95"][1] - noise["ci95"][0] < 0.04
-    assert mean_and_interval(by_chance(ranks, draws))["mean"] == pytest.approx(noise["mean"], abs=0.02)
+    assert -0.02 < noise.mean < 0.05 and noise.ci95[1] - noise.ci95[0] < 0.04
+    assert mean_and_interval(by_chance(ranks, draws)).mean == pytest.approx(noise.mean, abs=0.02)
     downwards = [-np.array(own, dtype=np.float32)[:, None] for own in ranks]
-    assert mean_and_interval(judge(downwards, ranks, draws, L1).spearman)["mean"] > 0.8, "direction does not matter"
+    assert mean_and_interval(judge(downwards, ranks, draws, L1).spearman).mean > 0.8, "direction does not matter"
 
 
 def test_chance_is_more_where_presets_have_few_sounds() -> None:
@@ -155,7 +155,7 @@ def test_presets_that_cannot_take_part_are_not_averaged() -> None:
     ranks = [[0, 6, 12]] * 5 + [[0, 1, 2]]
     scores = judge([np.eye(3, dtype=np.float32)] * 6, ranks, Draws.make(ranks, 0, 5, 4, apart=6), L1)
     assert np.isnan(scores.dcg[5]) and np.isfinite(scores.dcg[:5]).all()
-    assert np.isfinite(mean_and_interval(scores.dcg)["mean"])
+    assert np.isfinite(mean_and_interval(scores.dcg).mean)
 
 
 def test_normed_vectors_have_length_1_and_silence_stays_zero() -> None:
@@ -165,7 +165,7 @@ def test_normed_vectors_have_length_1_and_silence_stays_zero() -> None:
 
 def test_intervals_cover_the_mean_in_95_percent() -> None:
     rng = np.random.default_rng(0)
-    intervals = [mean_and_interval(rng.normal(0.3, 1, size=12))["ci95"] for _ in range(600)]
+    intervals = [mean_and_interval(rng.normal(0.3, 1, size=12)).ci95 for _ in range(600)]
     assert 0.93 <= np.mean([low <= 0.3 <= high for low, high in intervals]) <= 0.97
 
 
@@ -177,9 +177,9 @@ def test_differences_are_paired() -> None:
         "b": ordering.Scores(base + rng.normal(size=100) / 100, base),
     }
     (found,) = differences(scores)
-    assert (found["a"], found["b"]) == ("a", "b")
-    assert found["spearman"]["ci95"][0] > 0.09, "far less than the spread over presets"
-    assert found["dcg"] == {"mean": 0, "ci95": [0, 0]}
+    assert (found.a, found.b) == ("a", "b")
+    assert found.spearman.ci95[0] > 0.09, "far less than the spread over presets"
+    assert found.dcg == ordering.Interval(0, (0, 0))
 
 
 def test_impossible_experiments_are_refused() -> None:
