@@ -15,7 +15,7 @@ import numpy as np
 from nebula_tune.corpus.source import Source
 from nebula_tune.embedding import make_embedding
 from nebula_tune.embedding.embed import side_by_side
-from nebula_tune.evaluate.telling import EYES, JudgedSounds, told
+from nebula_tune.evaluate.telling import EYES, JudgedSounds, judge_figure
 from nebula_tune.results import SecondOpinion, Verdicts
 from nebula_tune.scoring import Request
 from nebula_tune.study.fresh import fresh_sounds
@@ -47,7 +47,7 @@ def verdicts(
         source: the target.
         against: the second real corpus; None where there is none.
     """
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for judge, eye in EYES.items():
         embedding = make_embedding(**eye, device=device)
         target = SplitTarget.load(source, plan, [embedding])
@@ -57,10 +57,10 @@ def verdicts(
         if against is not None:
             second = embed_corpus(against, plan, [embedding], Purpose.VALIDATION)
             sides["against"] = JudgedSounds(second.vectors, np.asarray(second.groups(target.grouped_by)[1]))
-        found |= {"real": part, "real_sounds": len(real.vectors)}
-        figure = partial(told, judge, y=real, most=SOUNDS, device=device)
-        found[judge] = dict(zip(sides, side_by_side(figure, sides.values()), strict=True))
-    return Verdicts(**found)
+        fields |= {"real": part, "real_sounds": len(real.vectors)}
+        figure = partial(judge_figure, judge, y=real, most=SOUNDS, device=device)
+        fields[judge] = dict(zip(sides, side_by_side(figure, sides.values()), strict=True))
+    return Verdicts(**fields)
 
 
 def doubts(told_apart: Verdicts | None, other: SecondOpinion | None) -> list[str]:

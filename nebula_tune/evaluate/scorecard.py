@@ -93,17 +93,17 @@ def gap_closed(rows: Mapping[str, Row]) -> float | None:
 
 def _row(sounds: Grouped, held_out: Grouped, distance: Distance, shares: dict[str, float] | None = None) -> Row:
     result = mmd(sounds[0], held_out[0], distance, sounds[1], held_out[1])
-    found: dict[str, Any] = {}
+    details: dict[str, Any] = {}
     if isinstance(distance, Joint):
         both = zip(
             *(distance.stretches(torch.from_numpy(vectors)) for vectors in (sounds[0], held_out[0])), strict=True
         )
-        found["parts"] = {
+        details["parts"] = {
             part.name: _row((x.numpy(), sounds[1]), (y.numpy(), held_out[1]), part.distance)
             for (part, x), (_, y) in both
         }
     if shares is not None:
-        found["shares"] = shares
+        details["shares"] = shares
     return Row(
         mmd=result.mmd,
         mmd_unbiased=result.mmd_unbiased,
@@ -111,5 +111,5 @@ def _row(sounds: Grouped, held_out: Grouped, distance: Distance, shares: dict[st
         p_value=result.p_value,
         n=result.n,
         m=result.m,
-        **found,
+        **details,
     )
