@@ -32,9 +32,9 @@ def load_added(kind: str, name: str, interface: type) -> type | None:
         return None
     package = f"of {point.dist.name}" if point.dist else f"({point.value})"
     try:
-        found = point.load()
+        addition = point.load()
     except Exception as error:  # whatever another package's import may raise
         raise UserInputError(f"{kind} {name} {package} cannot be imported: {error!r}") from error
-    if not (isinstance(found, type) and issubclass(found, interface)):
+    if not (isinstance(addition, type) and issubclass(addition, interface)):
         raise UserInputError(f"{kind} {name} {package} is no subclass of {interface.__name__}")
-    return found
+    return addition

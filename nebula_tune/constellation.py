@@ -124,11 +124,11 @@ class Constellation:
 
     def of_class(self, name: str) -> Constellation:
         """The atoms of one class, their weights summing to 1. Raises NebulaError listing the classes there are."""
-        chosen = np.array([one == name for one in self.classes], dtype=bool)
-        if not chosen.any():
+        members = np.array([label == name for label in self.classes], dtype=bool)
+        if not members.any():
             known = ", ".join(sorted(set(self.classes))) or "none: its target was not fitted by --classes"
             raise NebulaError(f"no class {name!r} in this constellation; there are: {known}")
-        return replace(self, atoms=self.atoms[chosen], weights=self.weights[chosen], classes=(name,) * chosen.sum())
+        return replace(self, atoms=self.atoms[members], weights=self.weights[members], classes=(name,) * members.sum())
 
     @classmethod
     def load(cls, path: str | Path) -> Constellation:

@@ -27,9 +27,9 @@ class Found(BaseModel):
         return self.model_dump(mode="json", exclude_unset=True)
 
     @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> Self:
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
         """Inverse of :meth:`to_json`."""
-        return cls.model_validate(found)
+        return cls.model_validate(content)
 
 
 class Row(Found):

@@ -70,11 +70,11 @@ class ScorerSpec:
 
     def build(self) -> Scorer:
         """The scorer, on this process's own device."""
-        heard = [make_embedding(**named, device=self.device) for named in self.embeddings]
+        embeddings = [make_embedding(**named, device=self.device) for named in self.embeddings]
         players: dict[tuple[int, float], Synth] = {}
         ears = []
-        for embedding in heard:
-            audio = self._audio(embedding, heard)
+        for embedding in embeddings:
+            audio = self._audio(embedding, embeddings)
             if audio not in players:
                 players[audio] = architecture(self.synth)(Nebula(), self.chunk, *audio, self.device, threads=1)
             ears.append(Ear(players[audio], embedding))
@@ -82,14 +82,14 @@ class ScorerSpec:
         target = Target.load(Path(self.target), self.device, distance) if self.target else None
         return Scorer(ears, self.prepare, Objective(distance, target, self.guards, self.device), self.chunk)
 
-    def _audio(self, embedding: Embedding, heard: Sequence[Embedding]) -> tuple[int, float]:
+    def _audio(self, embedding: Embedding, embeddings: Sequence[Embedding]) -> tuple[int, float]:
         """Hz and seconds of the rendering that an embedding hears: that of the longest of its rate serves them all.
 
         Under version 1 of the preparation embeddings of different lengths have renderings of their own.
         """
         rate, seconds = self.prepare.render_rate(embedding.sample_rate), embedding.seconds
         if self.prepare is Prepare.ONSET:
-            seconds = max(one.seconds for one in heard)
+            seconds = max(model.seconds for model in embeddings)
         return rate, self.prepare.render_seconds(seconds)
 
     @property
@@ -167,8 +167,8 @@ class Scorer:
         first_index, sounds = request.first_index, request.sounds
         probabilities = torch.from_numpy(request.point.probabilities).to(self.synth.device)
         if not request.point.relaxed or request.raw is not None:
-            own = self.synth.draw(first_index, sounds) if request.raw is None else torch.from_numpy(request.raw)
-            return own.to(self.synth.device), (probabilities > 0.5).expand(sounds, -1)
+            draws = self.synth.draw(first_index, sounds) if request.raw is None else torch.from_numpy(request.raw)
+            return draws.to(self.synth.device), (probabilities > 0.5).expand(sounds, -1)
         raw, coins = self.synth.draw_with_coins(first_index, sounds)
         return raw, coins < probabilities
 

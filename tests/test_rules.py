@@ -1,4 +1,4 @@
-"""Rules of the house that are counted: what docstrings name, and how much passes as dictionaries of anything."""
+"""Rules of the house that are counted: docstrings, dictionaries of anything, and names that are nouns."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tests.test_layers import ROOT, modules
 
 FEW = 3  # parameters that a signature alone may explain
+VAGUE = {"one", "found", "own", "heard", "chosen", "made", "told"}  # names that do not say what they hold
+MOST_VAGUE = 0.001  # share of all bound names
 Function = tuple[str, ast.FunctionDef, list[str]]  # its dotted name, itself, and docstrings that may speak of it
 
 # Where dictionaries of anything may stand: what is read from or written to JSON, YAML or SQL there.
@@ -188,3 +190,34 @@ def test_dictionaries_are_counted_where_they_stand_and_lines_where_there_is_code
     )
     assert list(of_anything(ast.parse(text))) == [5, 7]
     assert code_lines(text) == 5
+
+
+def bound_names(trees: Iterable[ast.AST]) -> Iterator[str]:
+    """Names that are bound: variables, parameters, functions, classes, and attributes where they are declared."""
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            yield node.name
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Attribute):
+            yield node.target.attr
+
+
+def test_names_are_nouns_of_what_they_hold() -> None:
+    names = list(bound_names(modules().values()))
+    vague = [name for name in names if name.strip("_") in VAGUE]
+    assert len(vague) <= MOST_VAGUE * len(names), f"{len(vague)} of {len(names)} names"
+
+
+def test_every_kind_of_binding_is_counted_and_no_use() -> None:
+    tree = ast.parse(
+        "class Made:\n"
+        "    told: int\n"
+        "    def own(self, found):\n"
+        "        self.one: int = found\n"
+        "        self.other = [heard for heard in found]\n"
+        "        chosen, _made = found.made, print(own=found)\n"
+    )
+    assert sorted(bound_names([tree])) == ["Made", "_made", "chosen", "found", "heard", "one", "own", "self", "told"]

@@ -58,7 +58,7 @@ def print_skipped(where: str, skipped: Sequence[Mapping[str, str]], verbose: boo
 
 def _listed(skipped: Sequence[Mapping[str, str]], verbose: bool) -> Iterator[str]:
     shown = skipped if verbose else skipped[:FIRST_FEW]
-    yield from (f"  {one['name']}: {one['reason']}" for one in shown)
+    yield from (f"  {file['name']}: {file['reason']}" for file in shown)
     if len(shown) < len(skipped):
         yield f"  … and {len(skipped) - len(shown)} more (-v lists all)"
 
@@ -148,16 +148,16 @@ class RunConsole:
     def finish(self, report: Mapping[str, Any]) -> None:
         """The score card, and where the nebula is."""
         self._bar.stop()
-        if told := report.get("told_apart"):
-            self._told_apart(told)
+        if verdicts := report.get("told_apart"):
+            self._told_apart(verdicts)
         for line in report.get("doubts", ()):
             self._out.print(f"against it: {line}", markup=False, soft_wrap=True)
         if other := report.get("other"):
             self._other(other)
-        if chosen := report.get("chosen"):
-            taken = chosen["candidates"][chosen["chosen"]]
+        if choice := report.get("chosen"):
+            taken = choice["candidates"][choice["chosen"]]
             self._out.print(
-                f"chosen among {len(chosen['candidates'])} nebulae of the search by {chosen['by']}, which no trial "
+                f"chosen among {len(choice['candidates'])} nebulae of the search by {choice['by']}, which no trial "
                 f"heard: phase {taken['phase']}, after {taken['trials']} trials",
                 soft_wrap=True,
             )
@@ -171,8 +171,8 @@ class RunConsole:
             fresh = "held-out sounds" if report["heldout"] else "fresh sounds"
             self._out.print(f"no improvement on {fresh}: the tuned nebula does no better than the start")
         self._out.print(f"nebula: {report['nebula']}", markup=False, soft_wrap=True)
-        if made := report.get("constellation"):
-            self._constellation(made)
+        if constellation := report.get("constellation"):
+            self._constellation(constellation)
         if "page" in report:
             self._out.print(f"report: {report['page']}", markup=False, soft_wrap=True)
 
@@ -188,34 +188,35 @@ class RunConsole:
         if report["gap_closed"] is not None:
             self._out.print(f"gap closed: {report['gap_closed']:.3f} of the way from start to floor")
 
-    def _told_apart(self, told: Mapping[str, Any]) -> None:
+    def _told_apart(self, verdicts: Mapping[str, Any]) -> None:
         """What the judges say, first of all."""
-        title = f"told from {told['real_sounds']} real sounds ({told['real']}); 0.5 = cannot, 1 = always"
+        title = f"told from {verdicts['real_sounds']} real sounds ({verdicts['real']}); 0.5 = cannot, 1 = always"
         table = Table(title=title, title_justify="left")
         for column in ("sounds of", "network (AUC)", "linear classifier"):
             table.add_column(column, justify="left" if column == "sounds of" else "right")
-        for name, auc in told["network"].items():
-            table.add_row(name, f"{auc:.3f}", f"{told['linear'][name]:.3f}")
+        for name, auc in verdicts["network"].items():
+            table.add_row(name, f"{auc:.3f}", f"{verdicts['linear'][name]:.3f}")
         self._out.print(table)
 
     def _other(self, other: Mapping[str, Any]) -> None:
         """What an embedding says that nothing was tuned on."""
         title = f"distance to held-out sounds under {other['embedding']}, which nothing was tuned on"
         self._distances(title, other["heldout"])
-        if told := other.get("told_apart"):  # a study finished before there was a network judge
-            shares = ", ".join(f"{name} {value:.2f}" for name, value in told.items() if not name.startswith("real"))
+        if verdicts := other.get("told_apart"):  # a study finished before there was a network judge
+            shares = ", ".join(f"{name} {value:.2f}" for name, value in verdicts.items() if not name.startswith("real"))
             self._out.print(
-                f"told from {told['real_sounds']} real sounds ({told['real']}) by a linear classifier, "
+                f"told from {verdicts['real_sounds']} real sounds ({verdicts['real']}) by a linear classifier, "
                 f"0.5 = it cannot: {shares}",
                 soft_wrap=True,
             )
 
-    def _constellation(self, made: Mapping[str, Any]) -> None:
-        self._out.print(f"constellation: {made['file']}", markup=False, soft_wrap=True)
-        new = made["novelty"]
+    def _constellation(self, constellation: Mapping[str, Any]) -> None:
+        self._out.print(f"constellation: {constellation['file']}", markup=False, soft_wrap=True)
+        new = constellation["novelty"]
         self._out.print(
-            f"  {made['atoms']} atoms, as varied as {made['effective_atoms']:.0f} equal ones; spread "
-            f"{made['spread']:g}; {made['rounds']} rounds; shrunk by {made['shrinkage']:.0%} towards the nebula\n"
+            f"  {constellation['atoms']} atoms, as varied as {constellation['effective_atoms']:.0f} equal ones; spread "
+            f"{constellation['spread']:g}; {constellation['rounds']} rounds; "
+            f"shrunk by {constellation['shrinkage']:.0%} towards the nebula\n"
             f"  nearest fitted sound: {figure(new['to_target'])} from its sounds, {figure(new['among_real'])} from "
             f"held-out ones; {new['copies']:.1%} nearer than all but 5 % of those",
             soft_wrap=True,
@@ -256,42 +257,47 @@ def print_embeddings(embeddings: Sequence[Mapping[str, Any]]) -> None:
     console = Console(highlight=False)
     table = Table(box=None)
     columns = ["embedding", "dimensions", "Hz", "seconds", "weights", "ready"]
-    timed = any("seconds_a_sound" in one for one in embeddings)
+    timed = any("seconds_a_sound" in embedding for embedding in embeddings)
     for column in columns + (["seconds a sound"] if timed else []):
         table.add_column(column, justify="right" if column in columns[1:4] else "left")
-    for one in embeddings:
-        cost = one.get("seconds_a_sound")
+    for embedding in embeddings:
+        cost = embedding.get("seconds_a_sound")
         row = [
-            one["name"],
-            str(one["dimensions"]),
-            str(one["sample_rate"]),
-            str(one["seconds"]),
-            one["licence"].partition(" (")[0],
+            embedding["name"],
+            str(embedding["dimensions"]),
+            str(embedding["sample_rate"]),
+            str(embedding["seconds"]),
+            embedding["licence"].partition(" (")[0],
         ]
-        row += ["yes" if one["ready"] else "no"] + ([f"{cost:.4f}" if cost else "-"] if timed else [])
+        row += ["yes" if embedding["ready"] else "no"] + ([f"{cost:.4f}" if cost else "-"] if timed else [])
         table.add_row(*row)
     console.print(table)
-    if not all(one["ready"] for one in embeddings):
+    if not all(embedding["ready"] for embedding in embeddings):
         console.print("to make one ready: nebula-tune embeddings --fetch NAME; licences in full: --json", markup=False)
 
 
-def print_reach(found: Mapping[str, Any]) -> None:
+def print_reach(reach: Mapping[str, Any]) -> None:
     """How near a pool of sounds comes to a target, cluster by cluster."""
     console = Console(highlight=False)
-    table = Table(title=f"{found['target']} from {found['pool']} sounds of {found['nebula']}", title_justify="left")
+    table = Table(title=f"{reach['target']} from {reach['pool']} sounds of {reach['nebula']}", title_justify="left")
     for column in ("cluster", "sounds", "unreached", "median ratio", "farthest"):
         table.add_column(column, justify="left" if column == "farthest" else "right")
-    for one in found["clusters"]:
-        figures = (str(one["cluster"]), str(one["size"]), str(one["unreached"]), f"{one['median_ratio']:.2f}")
-        table.add_row(*figures, Text(", ".join(one["examples"][:2]), no_wrap=True, overflow="ellipsis"))
+    for cluster in reach["clusters"]:
+        figures = (
+            str(cluster["cluster"]),
+            str(cluster["size"]),
+            str(cluster["unreached"]),
+            f"{cluster['median_ratio']:.2f}",
+        )
+        table.add_row(*figures, Text(", ".join(cluster["examples"][:2]), no_wrap=True, overflow="ellipsis"))
     console.print(table)
-    console.print(_reached(found), soft_wrap=True)
+    console.print(_reached(reach), soft_wrap=True)
 
 
-def _reached(found: Mapping[str, Any]) -> str:
+def _reached(reach: Mapping[str, Any]) -> str:
     return (
-        f"out of reach: {100 * found['unreached']:.0f} % of the target's sounds are farther from the nearest of "
-        f"{found['pool']} sounds than from another target sound (median ratio {found['median_ratio']:.2f})"
+        f"out of reach: {100 * reach['unreached']:.0f} % of the target's sounds are farther from the nearest of "
+        f"{reach['pool']} sounds than from another target sound (median ratio {reach['median_ratio']:.2f})"
     )
 
 
@@ -308,10 +314,12 @@ def print_studies(studies: Sequence[Mapping[str, Any]]) -> None:
     table = Table()
     for column in ("study", "state", "phase", "trials", "best", "trials/s"):
         table.add_column(column)
-    for one in studies:
-        best = "-" if one["best"] is None else figure(one["best"])
-        rate = f"{one['trials_per_second']:.2f}"
-        table.add_row(one["study"], one["state"], one["phase"], f"{one['complete']}/{one['total']}", best, rate)
+    for study in studies:
+        best = "-" if study["best"] is None else figure(study["best"])
+        rate = f"{study['trials_per_second']:.2f}"
+        table.add_row(
+            study["study"], study["state"], study["phase"], f"{study['complete']}/{study['total']}", best, rate
+        )
     console.print(table)
 
 
@@ -338,7 +346,7 @@ def print_analysis(analysis: Mapping[str, Any], as_json: bool) -> None:
     for test in analysis["tests"]:
         a, b = test["a"], test["b"]
         console.print(f"power, said beforehand: {test['power_text']}", markup=False, soft_wrap=True)
-        passed_over = ", ".join(f"{one['name']} {one['passed_over']}" for one in (a, b))
+        passed_over = ", ".join(f"{side['name']} {side['passed_over']}" for side in (a, b))
         console.print(f"silent or unreadable sounds passed over: {passed_over}", markup=False, soft_wrap=True)
         table = Table(title=f"{a['name']} (A) against {b['name']} (B)", title_justify="left")
         table.add_column("listener")
@@ -346,13 +354,13 @@ def print_analysis(analysis: Mapping[str, Any], as_json: bool) -> None:
         for column in ("A chosen", "share", "95 % (Wilson)", "p", "repeats alike", "catches failed", "set kept"):
             table.add_column(column, justify="right")
         questions = {"like": f"more like {test['target_kind']}", "keep": "keep"}
-        for one in test["listeners"]:
-            name = one["listener"] + ("" if one["finished"] else " (unfinished)")
+        for listener in test["listeners"]:
+            name = listener["listener"] + ("" if listener["finished"] else " (unfinished)")
             for question, text in questions.items():
-                repeats, catches = one["repeats"], one["catches"]
+                repeats, catches = listener["repeats"], listener["catches"]
                 extra = (f"{repeats[question]} of {repeats['n']}", f"{catches['failed']} of {catches['n']}")
-                vote = {"A": a["name"], "B": b["name"], None: "-"}[one["browse"]]
-                table.add_row(name, text, *_count(one[question]), *extra, vote)
+                vote = {"A": a["name"], "B": b["name"], None: "-"}[listener["browse"]]
+                table.add_row(name, text, *_count(listener[question]), *extra, vote)
         pooled = test["pooled"]
         for question, text in questions.items():
             table.add_row("all", text, *_count(pooled[question]))

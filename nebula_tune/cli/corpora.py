@@ -86,9 +86,11 @@ def dataset(
     player = make_instrument(instrument or USUAL[kind], banks, parameter)
     sweep = Sweep(kind, player.name, dict(player.settings), player.ranks(kind, step), presets, seed)
     with counting("rendering") as progress:
-        made = write_dataset(player, sweep, out, progress)
-    print_skipped(str(out), [{"name": one["preset"], "reason": one["reason"]} for one in made["left_out"]], False)
-    print(f"{out}: {len(made['sounds'])} presets, {sum(map(len, made['sounds'].values()))} sounds")
+        report = write_dataset(player, sweep, out, progress)
+    print_skipped(
+        str(out), [{"name": preset["preset"], "reason": preset["reason"]} for preset in report["left_out"]], False
+    )
+    print(f"{out}: {len(report['sounds'])} presets, {sum(map(len, report['sounds'].values()))} sounds")
 
 
 def cache(

@@ -72,7 +72,7 @@ def compare(
     with counting("comparing") as progress:
         reports = compared(corpora, ears, how, note, progress)
     for corpus in reports[0].corpora:
-        print_skipped(corpus.name, [asdict(one) for one in corpus.skipped], verbose)
+        print_skipped(corpus.name, [asdict(file) for file in corpus.skipped], verbose)
     if csv is not None:
         save_comparisons(reports, csv)
     if indiv is not None:
@@ -162,7 +162,7 @@ def reach(
     from nebula_tune.files import write_atomically
 
     with counting("embedding") as progress:
-        found = diagnose(
+        reach = diagnose(
             target,
             nebula,
             pool=pool,
@@ -172,13 +172,13 @@ def reach(
             synth=synth,
             progress=progress,
         )
-    text = json.dumps(found, indent=1)
+    text = json.dumps(reach, indent=1)
     if out is not None:
         write_atomically(out, f"{text}\n".encode())
     if as_json:
         print(text)
     else:
-        print_reach(found)
+        print_reach(reach)
 
 
 def embeddings(
@@ -195,14 +195,14 @@ def embeddings(
         path = catalogue.fetch(fetch)
         print(f"{fetch}: {path or 'needs no weights'}")
         return
-    found = []
+    rows = []
     for entry in catalogue.entries():
         seconds = catalogue.seconds_a_sound(make_embedding(entry.name)) if cost and entry.ready else None
-        found.append(asdict(entry) | ({"seconds_a_sound": seconds} if cost else {}))
+        rows.append(asdict(entry) | ({"seconds_a_sound": seconds} if cost else {}))
     if as_json:
-        print(json.dumps(found, indent=1))
+        print(json.dumps(rows, indent=1))
     else:
-        print_embeddings(found)
+        print_embeddings(rows)
 
 
 def listen(

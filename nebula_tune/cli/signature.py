@@ -38,9 +38,9 @@ def options_of(function: Callable[..., Any], *, without: Sequence[str], **instea
 
     def decorate(command: Command) -> Command:
         named = inspect.signature(command, eval_str=True).parameters.values()
-        own = [parameter for parameter in named if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
+        options_of_its_own = [parameter for parameter in named if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
         signed: Any = command
-        signed.__signature__ = inspect.Signature([*options, *own])
+        signed.__signature__ = inspect.Signature([*options, *options_of_its_own])
         return command
 
     return decorate

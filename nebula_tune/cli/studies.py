@@ -27,13 +27,13 @@ def status(
     from nebula_tune.study.status import study_status
 
     ledger = opened(storage)
-    found = [study_status(ledger, one) for one in ([name] if name else ledger.names())]
+    statuses = [study_status(ledger, study) for study in ([name] if name else ledger.names())]
     if as_json:
-        print(json.dumps(found[0] if name else found, indent=1))
+        print(json.dumps(statuses[0] if name else statuses, indent=1))
     elif name:
-        print_study(found[0])
+        print_study(statuses[0])
     else:
-        print_studies(found)
+        print_studies(statuses)
 
 
 def export(

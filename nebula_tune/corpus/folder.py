@@ -54,16 +54,16 @@ def find_audio(folder: Path) -> list[Path]:
         raise CorpusError(f"{folder} does not exist; give a folder of audio files, a nebula, or white-noise")
     if not folder.is_dir():
         raise CorpusError(f"{folder} is not a folder; give a folder of audio files, a nebula, or white-noise")
-    found: list[Path] = []
+    paths: list[Path] = []
     for parent, folders, files in os.walk(folder, onerror=_refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [
+        paths += [
             Path(parent, name) for name in files if Path(name).suffix.lower() in EXTENSIONS and not name.startswith(".")
         ]
-    if not found:
+    if not paths:
         kinds = ", ".join(sorted(extension[1:] for extension in EXTENSIONS))
         raise CorpusError(f"{folder} holds no audio files ({kinds})")
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+    return sorted(paths, key=lambda path: path.relative_to(folder).as_posix())
 
 
 def _refuse(error: OSError) -> None:

@@ -53,21 +53,21 @@ def hold_out(groups: Sequence[str], seed: int) -> NDArray[np.bool_]:
     sizes = Counter(groups)
     order = sorted(sizes, key=lambda group: hashlib.sha256(f"{seed}/{group}".encode()).hexdigest())
     wanted = max(HELD_OUT_LEAST, round(HELD_OUT_SHARE * len(groups)))
-    chosen: set[str] = set()
+    held_groups: set[str] = set()
     held = 0
     # In that order; a group that would overshoot by much waits until it is known that the others do not suffice.
     fitting = [group for group in order if sizes[group] <= wanted]
     for group in [*fitting, *sorted(set(order) - set(fitting), key=lambda group: (sizes[group], group))]:
-        if held >= wanted and len(chosen) >= 2:
+        if held >= wanted and len(held_groups) >= 2:
             break
-        chosen.add(group)
+        held_groups.add(group)
         held += sizes[group]
-    if len(sizes) - len(chosen) < 2:
+    if len(sizes) - len(held_groups) < 2:
         raise CorpusError(
             f"{len(groups)} sounds in {len(sizes)} groups cannot be split into fit and held-out parts; "
             "give more groups, or use --group-by file"
         )
-    return np.array([group in chosen for group in groups])
+    return np.array([group in held_groups for group in groups])
 
 
 def folds(groups: Sequence[str], seed: int) -> list[NDArray[np.bool_]]:

@@ -39,7 +39,7 @@ class Prepare(StrEnum):
         return {"onset": cls.ONSET, "onset-1": cls.ONSET_1}.get(text) or cls(text)
 
     @property
-    def told(self) -> str:
+    def spelling(self) -> str:
         """The name that users write for this very version."""
         return "onset-1" if self is Prepare.ONSET_1 else self.value
 

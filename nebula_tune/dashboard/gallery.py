@@ -37,12 +37,12 @@ def remove_artifacts(ledger: Ledger, name: str, folder: Path) -> int:
     """Remove a study's sounds and pictures; returns how many there were."""
     study = ledger.study_row(name)
     attributes = ledger.database.call(lambda _: ledger.storage.get_study_system_attrs(study))
-    found = [
+    paths = [
         folder / str(uuid.UUID(key.rpartition(":")[2]))
         for key in attributes
         if key.startswith(("artifacts:", "dashboard:artifacts:"))
     ]
-    there = [path for path in found if path.is_file()]
+    there = [path for path in paths if path.is_file()]
     for path in there:
         path.unlink()
     return len(there)

@@ -40,8 +40,8 @@ class PageStorage(_CachedStorage):
         whole = with_parameters(trials)
         if states is EVERY:
             return [self._lightened(trial, trial.number in whole) for trial in trials]
-        chosen = [trial for trial in trials if trial.number in whole]
-        return copy.deepcopy(chosen) if deepcopy else chosen
+        selection = [trial for trial in trials if trial.number in whole]
+        return copy.deepcopy(selection) if deepcopy else selection
 
     def _lightened(self, trial: FrozenTrial, whole: bool) -> FrozenTrial:
         """Without the gradient, and without parameters unless ``whole``; kept, since finished trials do not change."""
@@ -71,12 +71,12 @@ def with_parameters(trials: list[FrozenTrial]) -> set[int]:
     step = 1
     while len(trials) > SPREAD * step:
         step *= 2
-    chosen, best = set(), float("inf")
+    numbers, best = set(), float("inf")
     for trial in trials:
         value = trial.values[0] if trial.values else float("inf")
         improves = value < best and not trial.user_attrs.get("relaxed")
         if improves:
             best = value
         if improves or trial.number % step == 0:
-            chosen.add(trial.number)
-    return chosen
+            numbers.add(trial.number)
+    return numbers

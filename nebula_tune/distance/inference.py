@@ -98,10 +98,10 @@ def group_sums(vectors: NDArray[np.float32], labels: NDArray[np.intp], distance:
     for start in range(0, len(data), ROWS):  # the matrix is symmetric: each block's columns begin where its rows do
         rows = distance.pairwise(data[start : start + ROWS], data[start:]).double()
         empty = torch.zeros(len(rows), count, dtype=torch.float64)
-        own, rest = owner[start : start + ROWS], owner[start + ROWS :]
-        sums.index_add_(0, own, empty.index_add(1, own, rows[:, : len(rows)]))
+        row_groups, rest = owner[start : start + ROWS], owner[start + ROWS :]
+        sums.index_add_(0, row_groups, empty.index_add(1, row_groups, rows[:, : len(rows)]))
         across = empty.index_add(1, rest, rows[:, len(rows) :])
-        sums.index_add_(0, own, across).index_add_(1, own, across.T)
+        sums.index_add_(0, row_groups, across).index_add_(1, row_groups, across.T)
     sums.fill_diagonal_(0)
     return sums.numpy()
 
@@ -133,15 +133,15 @@ def _u_statistic(sums: Floats, sizes: Floats, in_x: Floats) -> Floats:
 def _jackknife_variance(sums: Floats, sizes: Floats, in_x: NDArray[np.bool_]) -> float:
     """Variance of U by deleting each group of x, then each of y."""
     variance = 0.0
-    for own in (in_x, ~in_x):
-        groups = int(own.sum())
+    for side in (in_x, ~in_x):
+        groups = int(side.sum())
         if groups < 3:
             continue
-        to_own, to_other = sums[own] @ own, sums[own] @ ~own
+        to_own, to_other = sums[side] @ side, sums[side] @ ~side
         own_total, cross_total = to_own.sum(), to_other.sum()
-        n, m, squares = sizes[own].sum(), sizes[~own].sum(), (sizes[own] ** 2).sum()
-        left = n - sizes[own]
-        pairs_left = left**2 - (squares - sizes[own] ** 2)
+        n, m, squares = sizes[side].sum(), sizes[~side].sum(), (sizes[side] ** 2).sum()
+        left = n - sizes[side]
+        pairs_left = left**2 - (squares - sizes[side] ** 2)
         # The other side's own term is the same in every replicate and drops out of the variance.
         replicate = 2 * (cross_total - to_other) / (left * m) - (own_total - 2 * to_own) / pairs_left
         variance += (groups - 1) / groups * float(np.sum((replicate - replicate.mean()) ** 2))

@@ -49,8 +49,8 @@ def embedding_class(name: str) -> type[Embedding]:
             return another
         raise EmbeddingError(f"no embedding {name!r}; known: {', '.join([*EMBEDDINGS, *added('embedding')])}")
     module, _, attribute = known[name].partition(":")
-    found: type[Embedding] = getattr(import_module(module), attribute)
-    return found
+    implementation: type[Embedding] = getattr(import_module(module), attribute)
+    return implementation
 
 
 def make_embedding(name: str, **options: Any) -> Embedding:

@@ -204,9 +204,9 @@ def fetch(console: Console | None = None) -> Path:
 
 def find_or_fetch() -> Path:
     """The weights, fetched on first need. Raises EmbeddingError with all the ways to get them."""
-    found = find()
-    if found is not None:
-        return found
+    path = find()
+    if path is not None:
+        return path
     try:
         return fetch()
     except EmbeddingError as error:

@@ -100,8 +100,8 @@ class Coala(Embedding):
         """Scaled logarithms of mel magnitudes, (patches, 96 bands, 96 frames), of one sound (samples,)."""
         count = min(PATCHES, -(-len(sound) // (PATCH * HOP)))
         padded = self._noise[: count * PATCH * HOP].clone()
-        heard = sound[: len(padded)].to(self.device, torch.float64)
-        padded[: len(heard)] += heard
+        samples = sound[: len(padded)].to(self.device, torch.float64)
+        padded[: len(samples)] += samples
         padded = functional.pad(padded[None], (FFT_SIZE // 2, 0), mode="reflect")[0]  # frames are centred
         spectrum = torch.fft.rfft(padded.unfold(0, FFT_SIZE, HOP) * self._window)
         magnitudes = (spectrum.real.square() + spectrum.imag.square()).sqrt() @ self._filters

@@ -121,9 +121,9 @@ def verify(source: WeightsAddress, content: bytes) -> None:
         known.append(("SHA-256", source.sha256, hashlib.sha256(content).hexdigest()))
     if source.git_blob is not None:
         known.append(("git blob id", source.git_blob, git_blob_id(content)))
-    for kind, expected, found in known:
-        if found != expected:
+    for kind, expected, actual in known:
+        if actual != expected:
             raise EmbeddingError(
-                f"{source.url} does not match its published {kind} ({expected[:12]}..., not {found[:12]}...) and was "
+                f"{source.url} does not match its published {kind} ({expected[:12]}..., not {actual[:12]}...) and was "
                 "not kept: something between here and there changed it; try another network"
             )

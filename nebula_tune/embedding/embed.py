@@ -107,14 +107,14 @@ def embed_files(
         progress: called with the files that are done and how many there are; None: nobody is told.
     """
     cache = VectorCache({"embedding": embedding.settings, "prepare": style})
-    found: dict[str, NDArray[np.float32] | str] = {}
+    outcomes: dict[str, NDArray[np.float32] | str] = {}
     with one_thread():
         for path, loaded in _embed_files(paths, folder, embedding, style, cache):
             name = path.relative_to(folder).as_posix()
-            found[name] = str(loaded) if isinstance(loaded, Unusable) else loaded[1]
+            outcomes[name] = str(loaded) if isinstance(loaded, Unusable) else loaded[1]
             if progress:
-                progress(len(found), len(paths))
-    return found
+                progress(len(outcomes), len(paths))
+    return outcomes
 
 
 def vectors_of(audio: torch.Tensor, rate: int, embedding: Embedding, style: Prepare) -> torch.Tensor:
@@ -180,8 +180,8 @@ def _embedded(source: Source, wanted: _Wanted) -> Embedded:
 def _(source: Folder, wanted: _Wanted) -> Embedded:
     folder, paths = source.path, source.files()
     if wanted.most is not None and len(paths) > wanted.most:  # a random choice, wherever the folder is
-        chosen = sorted(paths, key=lambda path: digest(path.relative_to(folder).as_posix()))[: wanted.most]
-        paths = [path for path in paths if path in set(chosen)]
+        sample = sorted(paths, key=lambda path: digest(path.relative_to(folder).as_posix()))[: wanted.most]
+        paths = [path for path in paths if path in set(sample)]
     skipped: list[Skipped] = []
     files: dict[str, SoundFile] = {}
     vectors: dict[str, NDArray[np.float32]] = {}
@@ -223,7 +223,7 @@ def _embed_files(
     """Each file's vector (D,), in order; files that cannot be used come as the reason why."""
 
     def load(some: Sequence[Path]) -> list[tuple[Path, tuple[SoundFile, NDArray[np.float32]] | Unusable]]:
-        found: dict[Path, tuple[SoundFile, NDArray[np.float32]] | Unusable] = {}
+        outcomes: dict[Path, tuple[SoundFile, NDArray[np.float32]] | Unusable] = {}
         new: list[tuple[Path, SoundFile, torch.Tensor]] = []
         for path in some:
             try:
@@ -233,15 +233,15 @@ def _embed_files(
                     audio = torch.from_numpy(read_audio(path, embedding.sample_rate, style))[None]
                     new.append((path, file, prepare(audio, embedding.samples, style)))
                 else:
-                    found[path] = file, vector
+                    outcomes[path] = file, vector
             except Unusable as error:
-                found[path] = error
+                outcomes[path] = error
         if new:
             vectors = embedding.embed_batch(torch.cat([audio for *_, audio in new])).flatten(1).cpu().numpy()
             for (path, file, _), vector in zip(new, vectors, strict=True):
                 cache.put(file.key, vector)
-                found[path] = (file, vector) if np.isfinite(vector).all() else Unusable("not finite once embedded")
-        return [(path, found[path]) for path in some]
+                outcomes[path] = (file, vector) if np.isfinite(vector).all() else Unusable("not finite once embedded")
+        return [(path, outcomes[path]) for path in some]
 
     with ThreadPoolExecutor() as pool:
         for loaded in pool.map(load, [paths[k : k + TOGETHER] for k in range(0, len(paths), TOGETHER)]):

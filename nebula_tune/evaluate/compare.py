@@ -97,9 +97,9 @@ def _told_apart(
     places = {(a.name, b.name): (i, j) for i, a in enumerate(corpora) for j, b in enumerate(corpora)}
     note(f"telling corpora apart: up to {JUDGE_SECONDS} seconds of one core for each of {len(reports[0].rows)} rows")
     grouped_by = [GroupBy(corpus.grouped_by) for corpus in corpora]
-    found = telling.verdicts(sources, grouped_by, synth, sounds=how.sounds, seed=how.seed, count=counting)
+    verdicts = telling.verdicts(sources, grouped_by, synth, sounds=how.sounds, seed=how.seed, count=counting)
     return [
-        replace(report, rows=tuple(replace(row, told_apart=found[places[row.a, row.b]]) for row in report.rows))
+        replace(report, rows=tuple(replace(row, told_apart=verdicts[places[row.a, row.b]]) for row in report.rows))
         for report in reports
     ]
 
@@ -187,9 +187,9 @@ def _notes(corpora: Sequence[ComparedCorpus], how: Protocol) -> list[str]:
                 "--group-by folder makes honest intervals"
             )
     for k, first in enumerate(corpora):
-        heard = {vector.tobytes() for vector in first.embedded.vectors}
+        contents = {vector.tobytes() for vector in first.embedded.vectors}
         for second in corpora[k + 1 :]:
-            shared = sum(vector.tobytes() in heard for vector in second.embedded.vectors)
+            shared = sum(vector.tobytes() in contents for vector in second.embedded.vectors)
             if shared:
                 notes.append(f"{first.name} and {second.name} share {shared} sounds, and are nearer for that")
     return notes
@@ -220,9 +220,9 @@ def _row(
     labels = np.concatenate([a.groups, b.groups + a.count])
     sizes = np.bincount(labels).astype(np.float64)
     sums = _sums(np.block([[xx, xy], [xy.T, yy]]), labels)
-    found = infer_from_sums(sums, sizes, np.arange(len(sizes)) < a.count, how.seed)
+    inference = infer_from_sums(sums, sizes, np.arange(len(sizes)) < a.count, how.seed)
     row = _paper(a, b, values, n)
-    return replace(row, mmd_unbiased=found.mmd_unbiased, ci95=found.ci95, p_value=found.p_value)
+    return replace(row, mmd_unbiased=inference.mmd_unbiased, ci95=inference.ci95, p_value=inference.p_value)
 
 
 def _itself(corpus: ComparedCorpus, xx: Matrix, how: Protocol) -> Distances:

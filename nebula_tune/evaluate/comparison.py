@@ -92,9 +92,9 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON, without the contributions; rows have verdicts where judges were asked for."""
-        found = {key: value for key, value in vars(self).items() if key != "files"}
+        fields = {key: value for key, value in vars(self).items() if key != "files"}
         rows = [vars(row) for row in self.rows]
         if not self.protocol.told_apart:
             rows = [{key: value for key, value in row.items() if key != "told_apart"} for row in rows]
         corpora = [asdict(corpus) for corpus in self.corpora]
-        return found | {"protocol": asdict(self.protocol), "corpora": corpora, "rows": rows}
+        return fields | {"protocol": asdict(self.protocol), "corpora": corpora, "rows": rows}

@@ -14,7 +14,7 @@ import numpy as np
 from nebula_tune.corpus.source import Source
 from nebula_tune.embedding import make_embedding
 from nebula_tune.embedding.embed import side_by_side
-from nebula_tune.evaluate.telling import EYES, JudgedSounds, told
+from nebula_tune.evaluate.telling import EYES, JudgedSounds, judge_figure
 from nebula_tune.results import SecondOpinion, Verdicts
 from nebula_tune.scoring import Request
 from nebula_tune.study.fresh import fresh_sounds
@@ -56,7 +56,7 @@ def verdicts(
         if against is not None:
             second = embed_corpus(against, plan, [embedding], Purpose.VALIDATION)
             sides["against"] = JudgedSounds(second.vectors, np.asarray(second.groups(target.grouped_by)[1]))
-        figure = partial(told, judge, y=real, most=SOUNDS, device=device)
+        figure = partial(judge_figure, judge, y=real, most=SOUNDS, device=device)
         figures[judge] = dict(zip(sides, side_by_side(figure, sides.values()), strict=True))
     return Verdicts(real=part, real_sounds=len(real.vectors), network=figures["network"], linear=figures["linear"])
 

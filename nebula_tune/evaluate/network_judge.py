@@ -68,11 +68,11 @@ class OutOfFold:
     @property
     def wins(self) -> Floats:
         """Of each y, the share of its fold's x that score lower (ties count half): (sounds of y,)."""
-        found = np.zeros(len(self.y.scores))
+        shares = np.zeros(len(self.y.scores))
         for fold in np.unique(self.y.folds):
             mine = self.y.folds == fold
-            found[mine] = wins(self.x.scores[self.x.folds == fold], self.y.scores[mine])
-        return found
+            shares[mine] = wins(self.x.scores[self.x.folds == fold], self.y.scores[mine])
+        return shares
 
     @property
     def auc(self) -> float:
@@ -170,7 +170,7 @@ def share_taken_for(
         threshold = np.quantile(judge.scores(real[folds_real == fold]), 1 - PASSING)
         for name, pictures in sounds.items():
             shares[name].append(float((judge.scores(_as_pictures(pictures)) >= threshold).mean()))
-    return {name: float(np.mean(found)) for name, found in shares.items()}
+    return {name: float(np.mean(fold_shares)) for name, fold_shares in shares.items()}
 
 
 class Judge:
@@ -194,8 +194,8 @@ class Judge:
         with one_thread(), torch.no_grad():
             parts = [torch.from_numpy(pictures[k : k + BATCH]).to(self.device) for k in range(0, len(pictures), BATCH)]
             means = [torch.stack([network(part) for network in self.networks]).mean(dim=0) for part in parts]
-            found: Floats = torch.cat(means).double().cpu().numpy()
-        return found
+            logits: Floats = torch.cat(means).double().cpu().numpy()
+        return logits
 
 
 class JudgeNetwork(nn.Module):
@@ -224,8 +224,8 @@ class JudgeNetwork(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Logits (n,) of pictures (n, frames, bands)."""
-        heard = self.features(pictures[:, None])
-        pooled = torch.cat([heard.mean(dim=(2, 3)), heard.amax(dim=(2, 3))], dim=1)
+        feature_maps = self.features(pictures[:, None])
+        pooled = torch.cat([feature_maps.mean(dim=(2, 3)), feature_maps.amax(dim=(2, 3))], dim=1)
         if self.training:
             kept = torch.rand(pooled.shape, generator=self.generator) >= DROPOUT
             pooled = pooled * kept.to(pooled.device) / (1 - DROPOUT)
@@ -269,8 +269,8 @@ def wins(x: Floats, y: Floats) -> Floats:
     """Of each y, the share of x below it, ties counting half: its mean is Mann and Whitney's U over n m."""
     ordered = np.sort(x)
     below, not_above = (np.searchsorted(ordered, y, side) for side in ("left", "right"))
-    found: Floats = (below + not_above) / (2 * len(x))
-    return found
+    shares: Floats = (below + not_above) / (2 * len(x))
+    return shares
 
 
 def _generator(seed: Sequence[int]) -> torch.Generator:
@@ -296,16 +296,16 @@ def _folded(
 
     Raises UserInputError where a side has fewer than two groups.
     """
-    chosen = []
+    sides = []
     for number, (pictures, groups) in enumerate((x, y)):
         random = np.random.default_rng((seed, number))
         kept = np.sort(random.permutation(len(pictures))[:most])
         names = np.arange(len(pictures)) if groups is None else np.asarray(groups)
-        chosen.append((_as_pictures(pictures)[kept], kept, np.unique(names[kept], return_inverse=True)[1], random))
-    folds = min(FOLDS, *(len(np.unique(owners)) for _, _, owners, _ in chosen))
+        sides.append((_as_pictures(pictures)[kept], kept, np.unique(names[kept], return_inverse=True)[1], random))
+    folds = min(FOLDS, *(len(np.unique(owners)) for _, _, owners, _ in sides))
     if folds < 2:
         raise UserInputError("telling sounds apart needs two groups on each side; --group-by file makes more")
-    return [(picked, kept, _folds(owners, folds, random)) for picked, kept, owners, random in chosen]
+    return [(picked, kept, _folds(owners, folds, random)) for picked, kept, owners, random in sides]
 
 
 def _folds(owners: Indices, folds: int, random: np.random.Generator) -> Indices:
@@ -319,5 +319,5 @@ def _folds(owners: Indices, folds: int, random: np.random.Generator) -> Indices:
     for group in shuffled[np.argsort(-sizes[shuffled], kind="stable")]:
         fold[group] = filled.argmin()
         filled[fold[group]] += sizes[group]
-    found: Indices = fold[owners]
-    return found
+    sound_folds: Indices = fold[owners]
+    return sound_folds

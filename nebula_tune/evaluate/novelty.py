@@ -45,8 +45,8 @@ def nearest(x: Vectors, y: Vectors | None, distance: Distance) -> NDArray[np.flo
         nearest_other = distance.pairwise(first, first).fill_diagonal_(float("inf")).amin(dim=1)
     else:
         nearest_other = distance.nearest(first, torch.from_numpy(y))
-    found: NDArray[np.float64] = nearest_other.double().numpy()
-    return found
+    distances: NDArray[np.float64] = nearest_other.double().numpy()
+    return distances
 
 
 def _median(values: NDArray[np.float64]) -> float:

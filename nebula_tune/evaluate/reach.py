@@ -48,13 +48,13 @@ def reach(target: Vectors, names: Sequence[str], groups: Sequence[str], pool: Ve
     some = slice(None, None, -(-len(target) // MOST))
     names, labels = list(names)[some], np.unique(np.asarray(groups)[some], return_inverse=True)[1]
     sounds = torch.from_numpy(np.ascontiguousarray(target[some]))
-    own = distance.pairwise(sounds, sounds)
+    distances = distance.pairwise(sounds, sounds)
     other = torch.from_numpy(labels[:, None] != labels[None])
-    to_target = own.masked_fill(~other, float("inf")).amin(dim=1).double().numpy()
+    to_target = distances.masked_fill(~other, float("inf")).amin(dim=1).double().numpy()
     to_pool = distance.nearest(sounds, torch.from_numpy(pool)).double().numpy()
     ratio = to_pool / np.maximum(to_target, np.finfo(np.float32).tiny)
     unreached = ratio > 1
-    cluster = _clusters(own.numpy())
+    cluster = _clusters(distances.numpy())
     return Reach(
         pool=len(pool),
         unreached=float(unreached.mean()),
@@ -102,15 +102,17 @@ def diagnose(
     refuse_judge(embedding)
     kind, ear, measure = architecture(synth), make_embedding(embedding), make_distance(distance)
     voice = NebulaSounds(nebula, kind.resolve_sounds(nebula))
-    heard = embed_source(
+    embedded_target = embed_source(
         Source.parse(target), ear, Prepare.ONSET, kind, first_index(Purpose.TARGET, 0), progress=progress
     )
     sounds = embed_source(voice, ear, Prepare.ONSET, kind, first_index(Purpose.POOL, 0), sounds=pool, progress=progress)
-    by, groups = heard.groups(grouping)
-    frozen = measure.frozen_on(torch.from_numpy(heard.vectors))
+    by, groups = embedded_target.groups(grouping)
+    frozen = measure.frozen_on(torch.from_numpy(embedded_target.vectors))
     about = {"target": target, "embedding": embedding, "distance": frozen.settings, "nebula": nebula}
     return (
-        about | {"grouped_by": by.value} | reach(heard.vectors, heard.names, groups, sounds.vectors, frozen).to_json()
+        about
+        | {"grouped_by": by.value}
+        | reach(embedded_target.vectors, embedded_target.names, groups, sounds.vectors, frozen).to_json()
     )
 
 

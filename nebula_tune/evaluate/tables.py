@@ -60,7 +60,7 @@ def short_names(report: Comparison) -> dict[str, str]:
     """What to call corpora in little room: the last part of a path, where that tells them apart."""
     names = [corpus.name for corpus in report.corpora]
     last = [Path(name).name for name in names]
-    return {name: own if own and last.count(own) == 1 else name for name, own in zip(names, last, strict=True)}
+    return {name: part if part and last.count(part) == 1 else name for name, part in zip(names, last, strict=True)}
 
 
 def print_ranking(report: Report) -> None:
@@ -112,10 +112,10 @@ def _interval(value: Report) -> str:
 
 def _behind(report: Report, best: str, label: str) -> str:
     """The paired difference in Spearman, with its interval."""
-    for one in report["differences"]:
-        if {one["a"], one["b"]} == {best, label}:
-            difference = dict(one["spearman"])
-            difference["mean"] *= 1 if one["a"] == best else -1
+    for row in report["differences"]:
+        if {row["a"], row["b"]} == {best, label}:
+            difference = dict(row["spearman"])
+            difference["mean"] *= 1 if row["a"] == best else -1
             return _interval(difference)
     return "-"
 
@@ -154,7 +154,7 @@ def save_comparisons(reports: Sequence[Comparison], path: Path) -> None:
 
 def save_files(reports: Sequence[Comparison], path: Path) -> None:
     """Each sound's contribution to each distance as csv, farthest first."""
-    _save([{"embedding": report.embedding, **vars(one)} for report in reports for one in report.files], path)
+    _save([{"embedding": report.embedding, **vars(file)} for report in reports for file in report.files], path)
 
 
 def save_ranking(report: Report, path: Path) -> None:

@@ -48,7 +48,7 @@ class JudgedSounds:
         )
 
 
-def told(
+def judge_figure(
     judge: str, x: JudgedSounds, y: JudgedSounds, *, seed: int = 0, most: int = SOUNDS, device: str = "cpu"
 ) -> float:
     """One judge's figure in telling sounds x from y; 0.5 = it cannot.
@@ -93,7 +93,7 @@ def verdicts(
         count: called with the steps that are done and how many there are.
     """
     places = list(combinations_with_replacement(range(len(sources)), 2))
-    found: dict[tuple[int, int], Verdict | None] = dict.fromkeys(places)
+    figures: dict[tuple[int, int], Verdict | None] = dict.fromkeys(places)
     for number, (judge, eye) in enumerate(EYES.items()):
         embedding = make_embedding(**eye)
         corpora = [
@@ -111,9 +111,9 @@ def verdicts(
         for done, (i, j) in enumerate(places):
             pair = corpora[i].halves(seed) if i == j else (corpora[i], corpora[j])
             if pair is not None:
-                found[i, j] = (found[i, j] or {}) | {judge: told(judge, *pair, seed=seed)}
+                figures[i, j] = (figures[i, j] or {}) | {judge: judge_figure(judge, *pair, seed=seed)}
             count(number * len(places) + done + 1, len(EYES) * len(places))
-    return found
+    return figures
 
 
 def _sounds(

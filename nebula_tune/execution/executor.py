@@ -188,8 +188,8 @@ class Executor(ABC):
             self._waiting.appendleft(Task(job, None))
         else:
             chunks = [chunk for chunk in job.chunks if chunk is not None]
-            heard = (np.concatenate([c.vectors for c in chunks]), np.concatenate([c.penalties for c in chunks]))
-            self._finish(job, heard)
+            result = (np.concatenate([c.vectors for c in chunks]), np.concatenate([c.penalties for c in chunks]))
+            self._finish(job, result)
 
     def _finish(self, job: Job, result: Any) -> None:
         job.result = result

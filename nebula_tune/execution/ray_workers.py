@@ -76,13 +76,13 @@ class WorkerPool:
     def start(self) -> None:
         """Start workers and wait until the first is ready (all of them, here). Raises ScoringError."""
         self.look()
-        told = False
+        announced = False
         while not any(w.up for w in self.workers) or (not self._joined and not all(w.up for w in self.workers)):
             self.settle(1.0)
             self.look()
-            if not told and time.monotonic() - self._hungry_since > 2 * LOOK_AGAIN and self._joined:
+            if not announced and time.monotonic() - self._hungry_since > 2 * LOOK_AGAIN and self._joined:
                 self._note("waiting for the cluster to give a first worker")
-                told = True
+                announced = True
 
     @property
     def up(self) -> list[Worker]:

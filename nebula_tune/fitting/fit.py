@@ -54,9 +54,9 @@ class TargetSounds:
     vectors: Vectors
     classes: NDArray[np.str_] | None = None
 
-    def part(self, chosen: NDArray[np.bool_]) -> TargetSounds:
+    def part(self, mask: NDArray[np.bool_]) -> TargetSounds:
         """Some of them."""
-        return TargetSounds(self.vectors[chosen], None if self.classes is None else self.classes[chosen])
+        return TargetSounds(self.vectors[mask], None if self.classes is None else self.classes[mask])
 
 
 class Ground:
@@ -154,45 +154,47 @@ class Fitter:
 
     def fit(self, vectors: Vectors, groups: Sequence[str], classes: Sequence[str] | None = None) -> Fitted:
         """A constellation for target sounds (sounds, D) of these groups; each of ``classes`` is fitted by itself."""
-        heard = TargetSounds(vectors, None if classes is None else np.asarray(classes))
-        shrinkages, spread, history = self._choose(heard, folds(groups, self._seed))
-        stages = self.stages(heard, shrinkages)
+        target = TargetSounds(vectors, None if classes is None else np.asarray(classes))
+        shrinkages, spread, history = self._choose(target, folds(groups, self._seed))
+        stages = self.stages(target, shrinkages)
         stage = stages[-1]
-        made = self.constellation(stage, spread)
-        told = FittedConstellation(
-            spread=made.spread,
+        constellation = self.constellation(stage, spread)
+        report = FittedConstellation(
+            spread=constellation.spread,
             shrinkage=shrinkages[-1],
             rounds=len(stages),
-            atoms=len(made.atoms),
-            effective_atoms=made.effective_atoms,
+            atoms=len(constellation.atoms),
+            effective_atoms=constellation.effective_atoms,
             value=stage.weights.value,
             gap=stage.weights.gap,
             lost_by_pruning=stage.weights.lost,
             validation=history,
         )
-        return Fitted(made, stage.pool.vectors[stage.weights.indices], stages[0].pool.vectors, told)
+        return Fitted(constellation, stage.pool.vectors[stage.weights.indices], stages[0].pool.vectors, report)
 
     def constellation(self, stage: Stage, spread: float) -> Constellation:
         """The atoms of a stage under a spread."""
         atoms = to_gaussian(stage.pool.raw[stage.weights.indices])
         weights = stage.weights.weights
-        made = Constellation(self._nebula, self._parameters, atoms, weights, spread, classes=stage.classes)
-        return made.with_spread(spread, keep_moments=spread >= MOMENTS_FROM)
+        constellation = Constellation(self._nebula, self._parameters, atoms, weights, spread, classes=stage.classes)
+        return constellation.with_spread(spread, keep_moments=spread >= MOMENTS_FROM)
 
     def _choose(
-        self, heard: TargetSounds, parts: Sequence[NDArray[np.bool_]]
+        self, target: TargetSounds, parts: Sequence[NDArray[np.bool_]]
     ) -> tuple[list[float], float, list[FittedRound]]:
         """How much each round shrinks, so how many rounds, and which spread do best on validation groups; and all."""
         shrinkages: list[float] = []
         history: list[FittedRound] = []
-        chosen, best = 0.0, float("inf")
+        best_spread, best = 0.0, float("inf")
         grounds = [self._first_ground] * len(parts)
         for number in range(1, self._settings.rounds + 1):
-            shrinkage, by_shrinkage, stages = self._shrink(grounds, heard, parts)
+            shrinkage, by_shrinkage, stages = self._shrink(grounds, target, parts)
             tried = [
-                self._try(stage, heard.vectors[part], len(parts)) for stage, part in zip(stages, parts, strict=True)
+                self._try(stage, target.vectors[part], len(parts)) for stage, part in zip(stages, parts, strict=True)
             ]
-            trials = {spread: pooled([one[spread] for one in tried]) for spread in self._settings.spreads}
+            trials = {
+                spread: pooled([part_trials[spread] for part_trials in tried]) for spread in self._settings.spreads
+            }
             value, spread = min(trial.value for trial in trials.values()), choose(trials)
             history.append(
                 FittedRound(
@@ -200,7 +202,7 @@ class Fitter:
                     shrinkage=shrinkage,
                     spread=spread,
                     best=value,
-                    by_shrinkage={str(key): one for key, one in by_shrinkage.items()},
+                    by_shrinkage={str(key): figure for key, figure in by_shrinkage.items()},
                     by_spread={str(key): trial.value for key, trial in trials.items()},
                     effective_atoms=float(np.mean([stage.weights.effective for stage in stages])),
                 )
@@ -208,21 +210,21 @@ class Fitter:
             if value >= best:
                 break
             shrinkages.append(shrinkage)
-            chosen, best = spread, value
+            best_spread, best = spread, value
             if number < self._settings.rounds:
                 grounds = [self._further_ground(stage, number + 1) for stage in stages]
-        return shrinkages, chosen, history
+        return shrinkages, best_spread, history
 
     def _shrink(
-        self, grounds: Sequence[Ground], heard: TargetSounds, parts: Sequence[NDArray[np.bool_]]
+        self, grounds: Sequence[Ground], target: TargetSounds, parts: Sequence[NDArray[np.bool_]]
     ) -> tuple[float, dict[float, float], list[Stage]]:
         """The shrinkage whose weights are nearest to validation sounds; what each gave; the stages of the best."""
         tried = self._settings.shrinkages
-        fits = [self._fit(g, heard.part(~part), tried) for g, part in zip(grounds, parts, strict=True)]
+        fits = [self._fit(g, target.part(~part), tried) for g, part in zip(grounds, parts, strict=True)]
         sounds = [float(part.sum()) for part in parts]
         values = {
             shrinkage: sum(
-                count * stages[k].ground.value(stages[k].weights, heard.vectors[part])
+                count * stages[k].ground.value(stages[k].weights, target.vectors[part])
                 for stages, part, count in zip(fits, parts, sounds, strict=True)
             )
             / sum(sounds)
@@ -231,12 +233,12 @@ class Fitter:
         best = min(tried, key=lambda shrinkage: values[shrinkage])
         return best, values, [stages[tried.index(best)] for stages in fits]
 
-    def stages(self, heard: TargetSounds, shrinkages: Sequence[float]) -> list[Stage]:
+    def stages(self, target: TargetSounds, shrinkages: Sequence[float]) -> list[Stage]:
         """The stages of as many rounds, fitted to target sounds."""
         stages: list[Stage] = []
         for number, shrinkage in enumerate(shrinkages, start=1):
             ground = self._further_ground(stages[-1], number) if stages else self._first_ground
-            stages += self._fit(ground, heard, [shrinkage])
+            stages += self._fit(ground, target, [shrinkage])
         return stages
 
     @cached_property
@@ -251,19 +253,19 @@ class Fitter:
         first = first_index(Purpose.POOL, self._seed, (number - 1) * count)
         wide = self.constellation(stage, WIDER)
         atoms = systematic(wide.weights, count, 0.5)
-        drawn = self._renderer.pool(jitter(wide, atoms, self._renderer.own(first, count)), first)
+        drawn = self._renderer.pool(jitter(wide, atoms, self._renderer.nebula_draws(first, count)), first)
         order = np.argsort(-stage.weights.weights, kind="stable")[:KEPT]
         pool = drawn.joined(stage.pool.part(stage.weights.indices[order]))
         return Ground(pool, stage.ground.base, self._distance)
 
-    def _fit(self, ground: Ground, heard: TargetSounds, shrinkages: Sequence[float]) -> list[Stage]:
+    def _fit(self, ground: Ground, target: TargetSounds, shrinkages: Sequence[float]) -> list[Stage]:
         """Weights on a pool for each of these shrinkages: one fit, or one a class, each counting by its sounds."""
-        if heard.classes is None:
-            return [Stage(ground, fit_weights(aim, ground.column)) for aim in ground.aims(heard.vectors, shrinkages)]
-        names = np.unique(heard.classes)
-        members = [heard.classes == name for name in names]
-        aims = [ground.aims(heard.vectors[own], shrinkages) for own in members]
-        shares = [float(own.mean()) for own in members]
+        if target.classes is None:
+            return [Stage(ground, fit_weights(aim, ground.column)) for aim in ground.aims(target.vectors, shrinkages)]
+        names = np.unique(target.classes)
+        members = [target.classes == name for name in names]
+        aims = [ground.aims(target.vectors[rows], shrinkages) for rows in members]
+        shares = [float(rows.mean()) for rows in members]
         stages = []
         for k in range(len(shrinkages)):
             fits = [fit_weights(aim[k], ground.column) for aim in aims]
@@ -275,16 +277,16 @@ class Fitter:
         """What fresh sounds say on validation sounds; the same atoms and deviations whatever the spread."""
         count = max(LEAST_FRESH, self._settings.validation // (2 * parts))
         first = first_index(Purpose.VALIDATION, self._seed)
-        own = self._renderer.own(first, 2 * count)
+        draws = self._renderer.nebula_draws(first, 2 * count)
         offsets = np.random.default_rng(self._seed).random(2)
         atoms = np.concatenate([systematic(stage.weights.weights, count, offset) for offset in offsets])
         corpus = self._distance.corpus(torch.from_numpy(vectors))
         trials = {}
         for spread in self._settings.spreads:
-            raw = jitter(self.constellation(stage, spread), atoms, own)
+            raw = jitter(self.constellation(stage, spread), atoms, draws)
             fresh = torch.from_numpy(self._renderer.pool(raw, first).vectors)
-            one, other = fresh[:count], fresh[count:]
-            across = torch.cat([self._distance.corpus(other).sums(one), self._distance.corpus(one).sums(other)])
+            half, other = fresh[:count], fresh[count:]
+            across = torch.cat([self._distance.corpus(other).sums(half), self._distance.corpus(half).sums(other)])
             to_target = corpus.sums(fresh) / len(vectors)
             trials[spread] = trialled(to_target.numpy(), (across / count).numpy(), len(vectors))
         return trials

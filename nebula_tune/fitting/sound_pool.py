@@ -86,7 +86,9 @@ class PoolRenderer:
     ) -> None:
         self._executor, self._point, self.progress, self._check = executor, point, progress, check
         self._synth = plan.synth(plan.nebula(point), 1, *DRAWS_ONLY)
-        self._cache = VectorCache({"pool": [one.settings for one in embeddings], "prepare": plan.settings.prepare})
+        self._cache = VectorCache(
+            {"pool": [embedding.settings for embedding in embeddings], "prepare": plan.settings.prepare}
+        )
         self._what = [plan.synth_name, plan.nebula(point).entries(), device]
 
     @staticmethod
@@ -95,14 +97,14 @@ class PoolRenderer:
         drawn: Raw = plan.synth(constellation, 1, *DRAWS_ONLY).draw(request.first_index, request.sounds).numpy()
         return drawn
 
-    def own(self, first_index: int, sounds: int) -> Raw:
+    def nebula_draws(self, first_index: int, sounds: int) -> Raw:
         """The sounds' own raw draws (sounds, parameters): those of the nebula itself."""
         raw: Raw = self._synth.draw(first_index, sounds).numpy()
         return raw
 
     def nebula(self, first_index: int, sounds: int) -> SoundPool:
         """So many sounds of the nebula."""
-        return self.pool(self.own(first_index, sounds), first_index)
+        return self.pool(self.nebula_draws(first_index, sounds), first_index)
 
     def pool(self, raw: Raw, first_index: int) -> SoundPool:
         """The sounds of raw draws; their noise counts from ``first_index``."""

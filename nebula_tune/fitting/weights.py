@@ -242,9 +242,9 @@ def pooled(trials: Sequence[Trialled]) -> Trialled:
     )
 
 
-def paired_error(one: Trialled, other: Trialled) -> float:
+def paired_error(trial: Trialled, other: Trialled) -> float:
     """Standard error, over fresh sounds, of the difference of two settings tried with the same draws."""
-    difference = one.sounds - other.sounds
+    difference = trial.sounds - other.sounds
     count = len(difference)
     return float(np.sqrt(count / max(1, count - 1) * np.square(difference - difference.mean()).sum()))
 
@@ -267,5 +267,5 @@ def systematic(weights: Floats, count: int, offset: float) -> NDArray[np.intp]:
     """``count`` atoms in proportion to their weights, by one random ``offset`` in [0, 1) (systematic sampling)."""
     ends = np.cumsum(weights)
     places = (np.arange(count) + offset) / count * ends[-1]
-    chosen: NDArray[np.intp] = np.minimum(np.searchsorted(ends, places, side="right"), len(weights) - 1)
-    return chosen
+    atoms: NDArray[np.intp] = np.minimum(np.searchsorted(ends, places, side="right"), len(weights) - 1)
+    return atoms

@@ -64,8 +64,8 @@ class Count:
         """Of choices: True for A."""
         from scipy.stats import binomtest
 
-        chosen = list(outcomes)
-        wins, n = sum(chosen), len(chosen)
+        choices = list(outcomes)
+        wins, n = sum(choices), len(choices)
         if not n:
             return cls(0, 0, None, None, None)
         test = binomtest(wins, n)
@@ -107,29 +107,31 @@ def analyse(unblinded: Sequence[Unblinded]) -> dict[str, Any]:
     Repeats and catches count in neither test nor strengths.
     """
     tests = []
-    for key in dict.fromkeys(one.ballot.key for one in unblinded):
-        own = [one for one in unblinded if one.ballot.key == key]
-        attentive = [one for one in own if not _catches(one)["failed"]]
-        pooled: dict[str, Any] = {question: asdict(_pooled(own, question)) for question in QUESTIONS}
-        if len(attentive) < len(own):
+    for key in dict.fromkeys(response.ballot.key for response in unblinded):
+        responses = [response for response in unblinded if response.ballot.key == key]
+        attentive = [response for response in responses if not _catches(response)["failed"]]
+        pooled: dict[str, Any] = {question: asdict(_pooled(responses, question)) for question in QUESTIONS}
+        if len(attentive) < len(responses):
             pooled["without_failed_catches"] = {
                 question: asdict(_pooled(attentive, question)) for question in QUESTIONS
             }
         tests.append(
             {
                 "key": key,
-                "a": own[0].key.a.model_dump(),
-                "b": own[0].key.b.model_dump(),
-                "target_kind": own[0].key.target_kind,
-                "power": asdict(Power.of(own[0].key.pairs)),
-                "power_text": str(Power.of(own[0].key.pairs)),
-                "listeners": [asdict(_listener(one)) for one in own],
+                "a": responses[0].key.a.model_dump(),
+                "b": responses[0].key.b.model_dump(),
+                "target_kind": responses[0].key.target_kind,
+                "power": asdict(Power.of(responses[0].key.pairs)),
+                "power_text": str(Power.of(responses[0].key.pairs)),
+                "listeners": [asdict(_listener(response)) for response in responses],
                 "pooled": pooled,
-                "browse": {owner: sum(_vote(one) == owner for one in own) for owner in ("A", "B")},
+                "browse": {owner: sum(_vote(response) == owner for response in responses) for owner in ("A", "B")},
             }
         )
-    found = {question: [asdict(one) for one in strengths(unblinded, question)] for question in QUESTIONS}
-    return {"tests": tests, "strengths": found}
+    by_question = {
+        question: [asdict(strength) for strength in strengths(unblinded, question)] for question in QUESTIONS
+    }
+    return {"tests": tests, "strengths": by_question}
 
 
 def owner(trial: KeyTrial, side: Side) -> str:
@@ -137,35 +139,35 @@ def owner(trial: KeyTrial, side: Side) -> str:
     return trial.left if side == "left" else trial.right
 
 
-def _outcomes(one: Unblinded, question: str) -> list[bool]:
-    return [owner(trial, getattr(answer, question)) == "A" for trial, answer in one.answered("pair")]
+def _outcomes(response: Unblinded, question: str) -> list[bool]:
+    return [owner(trial, getattr(answer, question)) == "A" for trial, answer in response.answered("pair")]
 
 
 def _pooled(unblinded: Sequence[Unblinded], question: str) -> Count:
-    return Count.of(outcome for one in unblinded for outcome in _outcomes(one, question))
+    return Count.of(outcome for response in unblinded for outcome in _outcomes(response, question))
 
 
-def _listener(one: Unblinded) -> Listener:
-    answers = one.ballot.answers
+def _listener(response: Unblinded) -> Listener:
+    answers = response.ballot.answers
     return Listener(
-        listener=one.listener,
-        file=str(one.path),
-        finished=one.ballot.finished is not None,
-        like=Count.of(_outcomes(one, "like")),
-        keep=Count.of(_outcomes(one, "keep")),
-        repeats=_repeats(one),
-        catches=_catches(one),
+        listener=response.listener,
+        file=str(response.path),
+        finished=response.ballot.finished is not None,
+        like=Count.of(_outcomes(response, "like")),
+        keep=Count.of(_outcomes(response, "keep")),
+        repeats=_repeats(response),
+        catches=_catches(response),
         left_chosen={question: _share(getattr(a, question) == "left" for a in answers) for question in QUESTIONS},
         replays=sum(max(0, a.left_plays - 1) + max(0, a.right_plays - 1) for a in answers),
-        browse=_vote(one),
+        browse=_vote(response),
     )
 
 
-def _repeats(one: Unblinded) -> dict[str, int]:
+def _repeats(response: Unblinded) -> dict[str, int]:
     """How many repeated pairs were answered both times, and how many alike."""
-    first = {trial.id: (trial, answer) for trial, answer in one.answered("pair")}
+    first = {trial.id: (trial, answer) for trial, answer in response.answered("pair")}
     counts = {"n": 0, "like": 0, "keep": 0}
-    for trial, answer in one.answered("repeat"):
+    for trial, answer in response.answered("repeat"):
         if trial.of in first:
             pair, before = first[trial.of]
             counts["n"] += 1
@@ -175,21 +177,21 @@ def _repeats(one: Unblinded) -> dict[str, int]:
     return counts
 
 
-def _catches(one: Unblinded) -> dict[str, int]:
+def _catches(response: Unblinded) -> dict[str, int]:
     """A catch is failed where next to nothing was chosen, in either question."""
-    answered = one.answered("catch")
+    answered = response.answered("catch")
     failed = sum("wrong" in (owner(t, a.like), owner(t, a.keep)) for t, a in answered)
     return {"n": len(answered), "failed": failed}
 
 
-def _vote(one: Unblinded) -> str | None:
-    vote = one.ballot.browse.vote
-    return None if vote is None else one.key.browse[vote]
+def _vote(response: Unblinded) -> str | None:
+    vote = response.ballot.browse.vote
+    return None if vote is None else response.key.browse[vote]
 
 
 def _share(flags: Iterable[bool]) -> float | None:
-    chosen = list(flags)
-    return sum(chosen) / len(chosen) if chosen else None
+    values = list(flags)
+    return sum(values) / len(values) if values else None
 
 
 def strengths(unblinded: Sequence[Unblinded], question: str) -> list[Strength]:
@@ -199,16 +201,16 @@ def strengths(unblinded: Sequence[Unblinded], question: str) -> list[Strength]:
     comparisons (``set``; strengths of different sets do not compare). Source: Bradley and Terry, Biometrika 39, 1952.
     """
     names: dict[str, str] = {}
-    for one in unblinded:
-        for side in (one.key.a, one.key.b):
+    for response in unblinded:
+        for side in (response.key.a, response.key.b):
             name = side.name
             if side.content not in names:
                 names[side.content] = f"{name} ({side.content[:6]})" if name in names.values() else name
     place = {content: k for k, content in enumerate(names)}
     wins = np.zeros((len(names), len(names)))
-    for one in unblinded:
-        a, b = place[one.key.a.content], place[one.key.b.content]
-        for outcome in _outcomes(one, question):
+    for response in unblinded:
+        a, b = place[response.key.a.content], place[response.key.b.content]
+        for outcome in _outcomes(response, question):
             wins[(a, b) if outcome else (b, a)] += 1
     strength, error, linked = bradley_terry(wins)
     order = sorted(range(len(names)), key=lambda k: (linked[k], -strength[k]))

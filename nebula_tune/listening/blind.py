@@ -75,12 +75,12 @@ def write_test(
     sounds: Owned = {}
     compared = []
     wanted = 2 * pairs + design.catches
-    chosen = [
+    selections = [
         _choose(source, synth, wanted=wanted, least=pairs, owner=owner, seed=seed)
         for owner, source in (("A", a), ("B", b))
     ]
-    for owner, source, (heard, passed_over) in zip("AB", (a, b), chosen, strict=True):
-        sounds |= {(owner, number): mp3 for number, mp3 in enumerate(_encode(heard))}
+    for owner, source, (clips, passed_over) in zip("AB", (a, b), selections, strict=True):
+        sounds |= {(owner, number): mp3 for number, mp3 in enumerate(_encode(clips))}
         name = source.name if a.name != b.name else source.text
         compared.append(Compared(name=name, content=source.content(synth), passed_over=passed_over))
     hiss = [ready(_noise(seed, number), SAMPLE_RATE, SECONDS) for number in range(design.catches + 1)]
@@ -88,7 +88,7 @@ def write_test(
     sounds |= {("wrong", number): mp3 for number, mp3 in enumerate(_encode(faint))}
     key = Key(
         a=compared[0], b=compared[1], target_kind=target_kind, pairs=pairs, seed=seed, salt=secrets.token_hex(16),
-        trials=design.trials, browse={"one": design.one, "two": "B" if design.one == "A" else "A"},
+        trials=design.trials, browse={"one": design.first_owner, "two": "B" if design.first_owner == "A" else "A"},
     )  # fmt: skip
     key_bytes = (key.model_dump_json(indent=1) + "\n").encode()
     page = _page(design, sounds, _encode(hiss[:1])[0], target_kind, hashlib.sha256(key_bytes).hexdigest())
@@ -120,23 +120,23 @@ def _choose(
     """
     random = np.random.default_rng([seed, ord(owner)])
     first = first_index(Purpose.LISTENING, seed)
-    heard: list[Sound] = []
+    clips: list[Sound] = []
     passed_over = 0
     for drawn, sound in enumerate(source.stream(synth, first, rate=SAMPLE_RATE, seconds=SECONDS, random=random)):
         if sound is None:
             passed_over += 1
         else:
-            heard.append(ready(sound.audio, SAMPLE_RATE, SECONDS))
-        if len(heard) == wanted or drawn == DRAWN_AT_MOST * wanted:
+            clips.append(ready(sound.audio, SAMPLE_RATE, SECONDS))
+        if len(clips) == wanted or drawn == DRAWN_AT_MOST * wanted:
             break
-    if len(heard) < least:
+    if len(clips) < least:
         raise CorpusError(
-            f"{source.text} has {len(heard)} sounds that can be heard; {least} pairs need as many. Give fewer --pairs"
+            f"{source.text} has {len(clips)} sounds that can be heard; {least} pairs need as many. Give fewer --pairs"
         )
-    while len(heard) < wanted:  # the browse page and the catches take any again
-        again = random.permutation(len(heard))[: wanted - len(heard)]
-        heard += [heard[place] for place in again]
-    return heard, passed_over
+    while len(clips) < wanted:  # the browse page and the catches take any again
+        again = random.permutation(len(clips))[: wanted - len(clips)]
+        clips += [clips[place] for place in again]
+    return clips, passed_over
 
 
 def _noise(seed: int, number: int) -> Sound:
@@ -175,8 +175,8 @@ def lay_out(design: Design, sounds: Owned, volume: bytes, key: str) -> tuple[dic
     for trial in design.trials:
         left, right = (name(sounds[played]) for played in design.plays[trial.id])
         test["trials"].append({"id": trial.id, "left": left, "right": right})
-    other = "B" if design.one == "A" else "A"
-    for which, owner in (("one", design.one), ("two", other)):
+    other = "B" if design.first_owner == "A" else "A"
+    for which, owner in (("one", design.first_owner), ("two", other)):
         numbers = range(design.pairs, 2 * design.pairs)
         test["browse"][which] = [name(sounds[owner, number]) for number in numbers]
     if len({len(mp3) for mp3 in named.values()}) != 1:

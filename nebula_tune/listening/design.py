@@ -70,19 +70,19 @@ class Design:
         self.plays: dict[str, tuple[tuple[Owner, int], tuple[Owner, int]]] = {}
         partners = random.permutation(pairs)
         a_left = self._half(pairs)
-        made = [
+        trials = [
             self._trial("pair", ("A", i), ("B", int(partners[i]))) if a_left[i]
             else self._trial("pair", ("B", int(partners[i])), ("A", i))
             for i in range(pairs)
         ]  # fmt: skip
-        order = [made[i] for i in random.permutation(pairs)]
+        order = [trials[i] for i in random.permutation(pairs)]
         early, late = order[: pairs // 2], order[pairs // 2 :]
         for again in self._repeated(early):
             late.insert(int(random.integers(len(late) + 1)), again)
         self.trials = early + late
         for catch in self._caught():
             self.trials.insert(int(random.integers(len(self.trials) + 1)), catch)
-        self.one: Literal["A", "B"] = "A" if random.integers(2) else "B"
+        self.first_owner: Literal["A", "B"] = "A" if random.integers(2) else "B"
 
     def opaque(self) -> str:
         """A name that says nothing, given out once."""
@@ -108,18 +108,18 @@ class Design:
     def _repeated(self, early: list[KeyTrial]) -> list[KeyTrial]:
         """Repeats of early pairs with sides swapped, as many with A on either side."""
         by_side = {owner: [t for t in early if t.left == owner] for owner in ("A", "B")}
-        chosen: list[KeyTrial] = []
+        originals: list[KeyTrial] = []
         for number in range(self.repeats):
-            own = by_side["AB"[number % 2]] or by_side["AB"[1 - number % 2]]
-            chosen.append(own.pop(int(self._random.integers(len(own)))))
-        return [self._trial("repeat", self.plays[t.id][1], self.plays[t.id][0], t.id) for t in chosen]
+            candidates = by_side["AB"[number % 2]] or by_side["AB"[1 - number % 2]]
+            originals.append(candidates.pop(int(self._random.integers(len(candidates)))))
+        return [self._trial("repeat", self.plays[t.id][1], self.plays[t.id][0], t.id) for t in originals]
 
     def _caught(self) -> list[KeyTrial]:
         """Catches: sounds of A and B in turn, the wrong one on either side as often."""
         wrong_left = self._half(self.catches)
-        made = []
+        catches = []
         for number in range(self.catches):
             owner: Owner = "A" if (number + int(wrong_left[0])) % 2 else "B"
             sound, wrong = (owner, 2 * self.pairs + number), ("wrong", number)
-            made.append(self._trial("catch", *((wrong, sound) if wrong_left[number] else (sound, wrong))))
-        return made
+            catches.append(self._trial("catch", *((wrong, sound) if wrong_left[number] else (sound, wrong))))
+        return catches

@@ -58,9 +58,9 @@ class Draws:
         if presets < 2 or trials < 1:
             raise SettingsError(f"--presets {presets} and --trials {trials}: at least 2 and 1")
         rng = np.random.default_rng(seed)
-        triples = tuple(_triples(len(own), rng) for own in ranks)
-        pairs = [_pairs(np.asarray(own), apart) for own in ranks]
-        usable = np.array([k for k, own in enumerate(pairs) if len(own)])
+        triples = tuple(_triples(len(preset_ranks), rng) for preset_ranks in ranks)
+        pairs = [_pairs(np.asarray(preset_ranks), apart) for preset_ranks in ranks]
+        usable = np.array([k for k, preset_pairs in enumerate(pairs) if len(preset_pairs)])
         if len(usable) < 2:
             raise CorpusError(
                 f"{len(usable)} of {len(ranks)} presets have two sounds"
@@ -69,8 +69,8 @@ class Draws:
             )
         drawn = []
         for _ in range(trials):
-            chosen = rng.choice(usable, min(presets, len(usable)), replace=False)
-            drawn.append(np.array([(k, *pairs[k][rng.integers(len(pairs[k]))]) for k in chosen]))
+            sample = rng.choice(usable, min(presets, len(usable)), replace=False)
+            drawn.append(np.array([(k, *pairs[k][rng.integers(len(pairs[k]))]) for k in sample]))
         return cls(triples, tuple(drawn))
 
     @property
@@ -100,29 +100,29 @@ def signed_spearman(distances: Floats, ranks: Sequence[int], triples: NDArray[np
     signed = distances[s] * np.sign(distances[low] - distances[high])
     others = np.arange(len(distances))[None] != s[:, None]  # ŝ is every other sound
     shape = len(s), len(distances) - 1
-    heard = rankdata(signed[others].reshape(shape), axis=1)
+    distance_ranks = rankdata(signed[others].reshape(shape), axis=1)
     true = np.broadcast_to(np.asarray(ranks), signed.shape)[others].reshape(shape)  # all different: order is enough
-    return float(_correlation(heard, rankdata(true, axis=1)).mean())
+    return float(_correlation(distance_ranks, rankdata(true, axis=1)).mean())
 
 
 def ruler(ranks: Sequence[Sequence[int]], draws: Draws) -> Floats:
     """Eq. 1 of each preset for a distance that knows the ranks themselves: the most to be had. It is not 1, since a
     sound may be nearer to s_h and yet below s (section 4.2.1 says so)."""
-    lines = [np.asarray(own, dtype=np.float64)[:, None] for own in ranks]
-    return _spearman([np.abs(own - own.T) for own in lines], ranks, draws)
+    lines = [np.asarray(preset_ranks, dtype=np.float64)[:, None] for preset_ranks in ranks]
+    return _spearman([np.abs(line - line.T) for line in lines], ranks, draws)
 
 
 def by_chance(ranks: Sequence[Sequence[int]], draws: Draws) -> Floats:
     """Eq. 1 of each preset for distances of random vectors. It is not 0: of the sounds ŝ, s_l and s_h themselves have
     the right sign whatever is heard, which counts for more the fewer sounds a preset has."""
     rng = np.random.default_rng(0)
-    noise = [rng.normal(size=(len(own), 1, NOISE)) for own in ranks]
-    return _spearman([np.abs(own - own.transpose(1, 0, 2)).sum(axis=2) for own in noise], ranks, draws)
+    noise = [rng.normal(size=(len(preset_ranks), 1, NOISE)) for preset_ranks in ranks]
+    return _spearman([np.abs(vectors - vectors.transpose(1, 0, 2)).sum(axis=2) for vectors in noise], ranks, draws)
 
 
 def _spearman(matrices: Sequence[Floats], ranks: Sequence[Sequence[int]], draws: Draws) -> Floats:
     triples = zip(matrices, ranks, draws.triples, strict=True)
-    return np.array([signed_spearman(*one) for one in triples])
+    return np.array([signed_spearman(*preset) for preset in triples])
 
 
 def _correlation(a: Floats, b: Floats) -> Floats:
@@ -170,7 +170,9 @@ def judge(
         distance: of two vectors.
         progress: called with the trials that are done and how many there are; None: nobody is told.
     """
-    spearman = _spearman([among(own, distance).astype(np.float64) for own in vectors], ranks, draws)
+    spearman = _spearman(
+        [among(preset_vectors, distance).astype(np.float64) for preset_vectors in vectors], ranks, draws
+    )
     total, count = np.zeros(len(vectors)), np.zeros(len(vectors))
     for number, (trial, distances) in enumerate(_trial_distances(vectors, draws, distance)):
         gains = mates_dcg(distances).reshape(-1, 2).mean(axis=1)
@@ -185,7 +187,7 @@ def _trial_distances(
     vectors: Sequence[Vectors], draws: Draws, distance: Distance
 ) -> Iterator[tuple[NDArray[np.intp], Floats]]:
     """Each trial with its matrix of distances; from one matrix of all sounds where that is less work."""
-    starts = np.cumsum([0, *(len(own) for own in vectors)])
+    starts = np.cumsum([0, *(len(preset_vectors) for preset_vectors in vectors)])
     trials_work = sum((2 * len(trial)) ** 2 for trial in draws.trials)
     whole = starts[-1] <= LARGEST_MATRIX and starts[-1] ** 2 < 2 * trials_work
     matrix = among(np.concatenate(vectors), distance) if whole else None
@@ -194,16 +196,16 @@ def _trial_distances(
             rows = (starts[trial[:, :1]] + trial[:, 1:]).ravel()
             yield trial, matrix[np.ix_(rows, rows)].astype(np.float64)
         else:
-            chosen = np.concatenate([vectors[k][[a, b]] for k, a, b in trial])
-            yield trial, among(chosen, distance).astype(np.float64)
+            trial_vectors = np.concatenate([vectors[k][[a, b]] for k, a, b in trial])
+            yield trial, among(trial_vectors, distance).astype(np.float64)
 
 
 def unit(vectors: Sequence[Vectors]) -> list[Vectors]:
     """Vectors scaled to Euclidean length 1: the representations that Table 2 calls normed."""
     scaled = []
-    for own in vectors:
-        lengths = np.linalg.norm(own.astype(np.float64), axis=1, keepdims=True)
-        scaled.append((own / np.where(lengths > 0, lengths, 1)).astype(np.float32))
+    for preset_vectors in vectors:
+        lengths = np.linalg.norm(preset_vectors.astype(np.float64), axis=1, keepdims=True)
+        scaled.append((preset_vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32))
     return scaled
 
 

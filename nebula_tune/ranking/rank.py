@@ -69,9 +69,9 @@ def rank(root: Path, ears: Ears, experiments: Experiments, note: Note, counting:
     for name, embedding in embeddings.items():
         cost = seconds_a_sound(embedding)
         for normed in (False, True):
-            own = unit(vectors[name]) if normed else vectors[name]
+            representation = unit(vectors[name]) if normed else vectors[name]
             label = f"{name} normed" if normed else name
-            scores[label] = judge(own, ranks, draws, make_distance(ears.distance), counting)
+            scores[label] = judge(representation, ranks, draws, make_distance(ears.distance), counting)
             rows.append(
                 {
                     "representation": label,
@@ -79,7 +79,7 @@ def rank(root: Path, ears: Ears, experiments: Experiments, note: Note, counting:
                     "normed": normed,
                     "spearman": asdict(mean_and_interval(scores[label].spearman)),
                     "dcg": asdict(mean_and_interval(scores[label].dcg)),
-                    "dimensions": own[0].shape[1],
+                    "dimensions": representation[0].shape[1],
                     "seconds_a_sound": cost,
                 }
             )
@@ -97,8 +97,8 @@ def rank(root: Path, ears: Ears, experiments: Experiments, note: Note, counting:
         "spearman_by_chance": float(by_chance(ranks, draws).mean()),
         "dcg_by_chance": float(np.mean(1 / np.log2(np.arange(2, sounds + 1)))),
         "rows": rows,
-        "differences": [asdict(one) for one in differences(scores)],
-        "skipped": [asdict(one) for one in dataset.skipped],
+        "differences": [asdict(difference) for difference in differences(scores)],
+        "skipped": [asdict(difference) for difference in dataset.skipped],
     }
 
 
@@ -107,12 +107,12 @@ def _embed(
 ) -> tuple[RankedDataset, dict[str, list[Vectors]]]:
     """Vectors of each preset's sounds under each embedding; the same sounds under all of them."""
     files = [file for preset in dataset.presets for file in preset.files]
-    found = {
+    embedded = {
         name: embed_files([file.path for file in files], root, embedding, ears.style, counting)
         for name, embedding in embeddings.items()
     }
     unusable = {
-        file: reason for vectors in found.values() for file, reason in vectors.items() if isinstance(reason, str)
+        file: reason for vectors in embedded.values() for file, reason in vectors.items() if isinstance(reason, str)
     }
     usable = dataset.without(unusable)
     if len(usable.presets) < 2:
@@ -123,7 +123,7 @@ def _embed(
         )
     return usable, {
         name: [np.stack([vectors[file.name] for file in preset.files]) for preset in usable.presets]
-        for name, vectors in found.items()
+        for name, vectors in embedded.items()
     }
 
 

@@ -37,7 +37,7 @@ class RankedDataset:
     def read(cls, root: Path) -> RankedDataset:
         """Find presets and ranks, and files that are the same byte for byte. Raises CorpusError for no folder."""
         skipped: list[Skipped] = []
-        found: dict[str, dict[int, list[SoundFile]]] = defaultdict(lambda: defaultdict(list))
+        files: dict[str, dict[int, list[SoundFile]]] = defaultdict(lambda: defaultdict(list))
         for path in find_audio(root):
             name = path.relative_to(root).as_posix()
             if path.parent == root:
@@ -47,14 +47,14 @@ class RankedDataset:
             else:
                 try:
                     file = fingerprint(path, root)
-                    found[file.folder][int(path.stem)].append(file)
+                    files[file.folder][int(path.stem)].append(file)
                 except Unusable as error:
                     skipped.append(Skipped(name, str(error)))
-        kind, missing = _manifest(root, found)
+        kind, missing = _manifest(root, files)
         skipped += missing
         presets, seen = [], dict[frozenset[str], str]()
-        for name in sorted(found):
-            preset = _preset(name, found[name], skipped)
+        for name in sorted(files):
+            preset = _preset(name, files[name], skipped)
             content = frozenset(file.key for file in preset.files)
             if content and content in seen:
                 skipped.append(Skipped(name, f"a copy of preset {seen[content]}"))
@@ -90,7 +90,7 @@ def _preset(name: str, by_rank: Mapping[int, list[SoundFile]], skipped: list[Ski
     return Preset(name, tuple(rank for rank, _ in kept.values()), tuple(file for _, file in kept.values()))
 
 
-def _manifest(root: Path, found: Mapping[str, Mapping[int, object]]) -> tuple[str | None, list[Skipped]]:
+def _manifest(root: Path, files: Mapping[str, Mapping[int, object]]) -> tuple[str | None, list[Skipped]]:
     """Kind of a data set made by nebula-tune, and its files that are not there any more."""
     path = root / MANIFEST
     if not path.is_file():
@@ -102,7 +102,7 @@ def _manifest(root: Path, found: Mapping[str, Mapping[int, object]]) -> tuple[st
             Skipped(f"{preset}/{rank}.flac", "missing: dataset.json lists it")
             for preset, ranks in sounds.items()
             for rank in ranks
-            if rank not in found.get(preset, {})
+            if rank not in files.get(preset, {})
         ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None, [Skipped(MANIFEST, "cannot be read")]

@@ -84,8 +84,8 @@ def _claim(folder: Path, sweep: Sweep) -> None:
     manifest = folder / MANIFEST
     if manifest.exists():
         try:
-            found = json.loads(manifest.read_text())
-            differing = [key for key, value in vars(sweep).items() if found[key] != value and key != "presets"]
+            content = json.loads(manifest.read_text())
+            differing = [key for key, value in vars(sweep).items() if content[key] != value and key != "presets"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CorpusError(f"{manifest} cannot be read as a data set's; give another --out") from error
         if differing:

@@ -79,9 +79,9 @@ def convergence(trials: Sequence[Stored]) -> Convergence | None:
     path += f"H{width - 8:.1f}" if path else ""
     phases, borders = [], []
     for phase in names:
-        own = [k for k, t in enumerate(scored) if t.key[0] == phase]
-        phases.append(Mark(round(float(x[own].mean()), 1), f"{scored[own[0]].sampler} ({len(own)})"))
-        borders.append(round(float(x[own[0]] - (x[1] - x[0]) / 2 if len(x) > 1 else left), 1))
+        indices = [k for k, t in enumerate(scored) if t.key[0] == phase]
+        phases.append(Mark(round(float(x[indices].mean()), 1), f"{scored[indices[0]].sampler} ({len(indices)})"))
+        borders.append(round(float(x[indices[0]] - (x[1] - x[0]) / 2 if len(x) > 1 else left), 1))
     ticks = [
         Mark(round(8 + (high - value) / (high - low) * (bottom - 16), 1), text)
         for value, text in _ticks(low, high, logarithmic)

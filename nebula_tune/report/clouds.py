@@ -54,46 +54,49 @@ class Map:
 
 def sources(view: View) -> dict[str, Source]:
     """What is shown, by name: the target where it is there, and the nebulae."""
-    found = {"target": view.source} if view.source else {}
-    return found | {name: NebulaSounds(name, nebula) for name, nebula in view.nebulae.items()}
+    target = {"target": view.source} if view.source else {}
+    return target | {name: NebulaSounds(name, nebula) for name, nebula in view.nebulae.items()}
 
 
 def embeddings(view: View) -> list[Embedding]:
     """The study's embeddings, on this machine's device. Raises EmbeddingError where one cannot be had."""
-    return [make_embedding(one.name, **one.options, device=own_device()) for one in view.plan.settings.heard]
+    return [
+        make_embedding(embedding.name, **embedding.options, device=own_device())
+        for embedding in view.plan.settings.heard
+    ]
 
 
 def the_map(view: View) -> Map:
     """The map of a study's sounds. Raises UserInputError where they cannot be embedded here."""
     shown = sources(view)
-    heard, note = embeddings(view), view.plan.settings.heard_as
-    each = _affordable(heard, len(shown))
+    map_embeddings, note = embeddings(view), view.plan.settings.heard_as
+    each = _affordable(map_embeddings, len(shown))
     if each < FEWEST_DOTS:
-        heard, note = [make_embedding(QUICK)], f"{QUICK}, as {note} takes long on this machine"
+        map_embeddings, note = [make_embedding(QUICK)], f"{QUICK}, as {note} takes long on this machine"
         each = DOTS // len(shown)
     clouds, vectors = [], []
     for name, source in shown.items():
         purpose = Purpose.TARGET if name == "target" else Purpose.SCORE_CARD
-        embedded = embed_corpus(source, view.plan, heard, purpose, sounds=each, most=each)
+        embedded = embed_corpus(source, view.plan, map_embeddings, purpose, sounds=each, most=each)
         sounds = source.sounds(embedded.names, view.plan.synth, MAP_RATE, MAP_SECONDS)
         names = [sound.name for sound in sounds]
-        kept = [k for k, one in enumerate(embedded.names) if one in set(names)]
+        kept = [k for k, label in enumerate(embedded.names) if label in set(names)]
         vectors.append(embedded.vectors[kept])
         mp3 = encode([ready(sound.audio, MAP_RATE, MAP_SECONDS) for sound in sounds], MAP_RATE, MAP_COMPRESSION)
-        clouds.append({"name": name, "labels": source.labels(names), "audio": [_text(one) for one in mp3]})
+        clouds.append({"name": name, "labels": source.labels(names), "audio": [_text(audio) for audio in mp3]})
     places, shares = principal(np.concatenate(vectors))
     for cloud in clouds:
-        own, places = np.split(places, [len(cloud["labels"])])
-        cloud["places"] = own.round(4).tolist()
+        cloud_places, places = np.split(places, [len(cloud["labels"])])
+        cloud["places"] = cloud_places.round(4).tolist()
     return Map(clouds, shares, f"up to {each} sounds of each; {note}")
 
 
-def _affordable(heard: Sequence[Embedding], clouds: int) -> int:
+def _affordable(map_embeddings: Sequence[Embedding], clouds: int) -> int:
     """Sounds a cloud that can be embedded in EMBEDDING_SECONDS, of what DOTS leaves to each.
 
     By this process's own time, so that what else runs on the machine does not decide how a page looks.
     """
-    seconds = sum(map(seconds_a_sound, heard))
+    seconds = sum(map(seconds_a_sound, map_embeddings))
     return min(DOTS // clouds, int(EMBEDDING_SECONDS / (clouds * max(seconds, 1e-6))))
 
 
@@ -137,11 +140,11 @@ def of_target(view: View, names: Sequence[str]) -> Mapping[str, Player]:
 
 def to_players(names: Sequence[str], sounds: Sequence[Sound]) -> list[Player]:
     """Sounds at RATE, any length, made ready, encoded and drawn."""
-    heard = [ready(sound, RATE, SECONDS) for sound in sounds]
-    mp3 = encode(heard, RATE, COMPRESSION)
+    ready_sounds = [ready(sound, RATE, SECONDS) for sound in sounds]
+    mp3 = encode(ready_sounds, RATE, COMPRESSION)
     return [
-        Player(name, _text(one), _text(spectrogram(sound, RATE)))
-        for name, one, sound in zip(names, mp3, heard, strict=True)
+        Player(name, _text(audio), _text(spectrogram(sound, RATE)))
+        for name, audio, sound in zip(names, mp3, ready_sounds, strict=True)
     ]
 
 

@@ -64,24 +64,28 @@ def changes(panel: Panel, before: Nebula, after: Nebula | None) -> list[Change]:
     fine = np.linspace(0, 1, FINE)
     first = panel.complete(before)
     second = panel.complete(after) if after else None
-    found = []
+    rows = []
     for parameter in panel.parameters:
         name = parameter.full_name
-        one = first.curves[name], first.symmetric[name]
-        two = (second.curves[name], second.symmetric[name]) if second else None
-        moved = float(np.abs(cumulative(fine, *one) - cumulative(fine, *two)).mean()) if two else 0.0
-        found.append(
+        density_before = first.curves[name], first.symmetric[name]
+        density_after = (second.curves[name], second.symmetric[name]) if second else None
+        moved = (
+            float(np.abs(cumulative(fine, *density_before) - cumulative(fine, *density_after)).mean())
+            if density_after
+            else 0.0
+        )
+        rows.append(
             Change(
                 name,
                 parameter.unit,
                 human(parameter, 0.0, False),
                 human(parameter, 1.0),
                 moved,
-                _spread(parameter, *one),
-                _spread(parameter, *two) if two else None,
+                _spread(parameter, *density_before),
+                _spread(parameter, *density_after) if density_after else None,
             )
         )
-    return sorted(found, key=lambda change: -change.moved)
+    return sorted(rows, key=lambda change: -change.moved)
 
 
 def human(parameter: Parameter, unit: float, named: bool = True) -> str:

@@ -61,15 +61,17 @@ def page(view: View) -> bytes:
         shown_map, no_map = None, str(error)
     players = clouds.players(view)
     reach = view.result.get("reach")
-    unreached = [one for one in reach["clusters"] if one["unreached"]][:MOST_CLUSTERS] if reach else []
-    heard = clouds.of_target(view, [name for one in unreached for name in one["examples"][:MOST_EXAMPLES]])
+    unreached = [cluster for cluster in reach["clusters"] if cluster["unreached"]][:MOST_CLUSTERS] if reach else []
+    reach_players = clouds.of_target(
+        view, [name for cluster in unreached for name in cluster["examples"][:MOST_EXAMPLES]]
+    )
     changes = densities.changes(view.plan.synth.panel, view.plan.start, view.tuned)
     sounds = {
         "map": [{key: cloud[key] for key in ("name", "labels", "places", "audio")} for cloud in shown_map.clouds]
         if shown_map
         else [],
-        "players": {group: [player.mp3 for player in own] for group, own in players.items()}
-        | {"reach": [player.mp3 for player in heard.values()]},
+        "players": {group: [player.mp3 for player in group_players] for group, group_players in players.items()}
+        | {"reach": [player.mp3 for player in reach_players.values()]},
     }
     rows = view.result.get("heldout") or {}
     spread = view.result.get("spread") or {}
@@ -102,8 +104,8 @@ def page(view: View) -> bytes:
         others=changes[MOST_CHANGED:],
         bins=densities,
         reach=reach,
-        reach_players=heard,
-        reach_order={name: k for k, name in enumerate(heard)},
+        reach_players=reach_players,
+        reach_order={name: k for k, name in enumerate(reach_players)},
         provenance=_provenance(view),
         skipped=(view.target or {}).get("skipped", [])[:MOST_SKIPPED],
         settings=json.dumps(view.plan.resolved()["study"], indent=1),
@@ -118,8 +120,8 @@ def _summary(view: View) -> str:
     if rows:
         tuned, start = rows["tuned"]["mmd_unbiased"], rows["start"]["mmd_unbiased"]
         text = ""
-        if told := view.result.get("told_apart"):
-            tuned_auc, start_auc = told["network"]["tuned"], told["network"]["start"]
+        if verdicts := view.result.get("told_apart"):
+            tuned_auc, start_auc = verdicts["network"]["tuned"], verdicts["network"]["start"]
             text = (
                 f"A network tells sounds of the tuned nebula from real ones with an AUC of {tuned_auc:.3f} "
                 f"(0.5: it cannot; the nebula it began at: {start_auc:.3f}). "

@@ -41,12 +41,12 @@ class View:
         row = ledger.record(name)
         plan = Plan.read(json.loads(row["settings"]))
         trials = tuple(ledger.trials(name))
-        found = ledger.result(name)
-        result = found[0] if found else {}
+        stored_result = ledger.result(name)
+        result = stored_result[0] if stored_result else {}
         nebulae: dict[str, Nebula | Constellation] = {"start": plan.start}
         if plan.synth_name == "voice":
             nebulae["drum"] = Nebula.load(shipped("nebulae") / "drum.json")
-        if (tuned := _tuned(ledger, name, trials, finished=bool(found))) is not None:
+        if (tuned := _tuned(ledger, name, trials, finished=bool(stored_result))) is not None:
             nebulae["tuned"] = tuned
         if (constellation := _constellation(result)) is not None:
             nebulae["constellation"] = constellation

@@ -62,8 +62,8 @@ class CmaEs(Sampler):
         values = [score.value for score in scores if score is not None]
         if len(scores) < self.population or not values:
             return
-        told = [max(values) if score is None else score.value for score in scores]
-        self._optimizer.tell(list(zip(self._asked, told, strict=True)))
+        losses = [max(values) if score is None else score.value for score in scores]
+        self._optimizer.tell(list(zip(self._asked, losses, strict=True)))
 
     def result(self) -> Point:
         """The mean of the distribution: under noise it beats the best single trial."""

@@ -234,12 +234,12 @@ class Witness(Sampler):
 
     def snapshots(self) -> list[tuple[int, Point]]:
         """Means of curves after some shares of the steps, of those with decided flags; the last is the result."""
-        found = []
+        means = []
         for end in sorted({round(share * self.steps) for share in SNAPSHOTS}):  # of few steps, two shares may be one
             first = max(end - round(AVERAGED * self.steps), self.relaxed_steps)
             if first < end < self.steps:
-                found.append((self._trials_after(end), self._mean_of(self._trail[first:end])))
-        return [*found, (self._trials_after(self._done), self.result())]
+                means.append((self._trials_after(end), self._mean_of(self._trail[first:end])))
+        return [*means, (self._trials_after(self._done), self.result())]
 
     def _trials_after(self, steps: int) -> int:
         return min(steps * self.trials_a_step, self.trials)  # the last step may have fewer
@@ -274,8 +274,8 @@ def _solved(matrix: Floats, right: Floats) -> Floats:
     diagonal = np.diag(matrix)
     product = LinearOperator(matrix.shape, matvec=lambda x: (matrix * x).sum(axis=1), dtype=float)
     preconditioner = LinearOperator(matrix.shape, matvec=lambda x: x / diagonal, dtype=float)
-    found: Floats = cg(product, right, rtol=1e-10, M=preconditioner)[0]
-    return found
+    solution: Floats = cg(product, right, rtol=1e-10, M=preconditioner)[0]
+    return solution
 
 
 def _width(space: Space) -> float:

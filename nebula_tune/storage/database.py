@@ -22,16 +22,16 @@ CONNECT_TIMEOUT = 10  # seconds to wait for a server that does not answer
 
 def normalise_url(url: str) -> str:
     """The URL with a driver that is installed. Raises StudyError for one that cannot be used."""
-    told = re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)  # without its password
+    safe_url = re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)  # without its password
     try:
         parsed = sa.engine.make_url(url)
         bad_port = parsed.port is not None and not 0 < parsed.port < 2**16
     except sa.exc.ArgumentError:
-        raise StudyError(f"--storage {told!r} is not a database URL; write it like {DEFAULT_URL}") from None
+        raise StudyError(f"--storage {safe_url!r} is not a database URL; write it like {DEFAULT_URL}") from None
     except ValueError:
         bad_port = True
     if bad_port:
-        raise StudyError(f"--storage {told!r}: its port is no number from 1 to {2**16 - 1}; PostgreSQL's is 5432")
+        raise StudyError(f"--storage {safe_url!r}: its port is no number from 1 to {2**16 - 1}; PostgreSQL's is 5432")
     backend = parsed.get_backend_name()
     if backend == "postgresql" and parsed.drivername == "postgresql":
         for driver in ("psycopg", "psycopg2"):
@@ -39,7 +39,7 @@ def normalise_url(url: str) -> str:
                 return parsed.set(drivername=f"postgresql+{driver}").render_as_string(hide_password=False)
         raise StudyError("PostgreSQL needs a driver: pip install 'nebula-tune[postgres]'")
     if backend not in ("sqlite", "postgresql"):
-        raise StudyError(f"--storage {told!r}: nebula-tune keeps studies in sqlite or postgresql, not in {backend}")
+        raise StudyError(f"--storage {safe_url!r}: nebula-tune keeps studies in sqlite or postgresql, not in {backend}")
     if backend == "sqlite" and not parsed.database:
         raise StudyError(f"--storage {url!r} names no file; write it like {DEFAULT_URL}")
     return url

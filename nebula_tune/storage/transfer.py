@@ -43,8 +43,8 @@ def copy_study(source: Ledger, target: Ledger, name: str) -> int:
         }
 
     def insert(connection: sa.Connection, _: bool) -> None:
-        made: Any = connection.execute(tables.studies.insert().values(study_name=name)).inserted_primary_key
-        new = {table: [dict(entry) | {"study_id": made[0]} for entry in read[table]] for table in tables.of_study}
+        study_key: Any = connection.execute(tables.studies.insert().values(study_name=name)).inserted_primary_key
+        new = {table: [dict(entry) | {"study_id": study_key[0]} for entry in read[table]] for table in tables.of_study}
         numbers = {}
         for trial in sorted(new[tables.trials], key=lambda entry: entry["number"]):
             old_row = trial.pop("trial_id")
@@ -57,13 +57,13 @@ def copy_study(source: Ledger, target: Ledger, name: str) -> int:
                     if "key" in entry:
                         entry["key"] = _renumbered(entry["key"], numbers)
                 connection.execute(table.insert(), entries)
-        for table, found in details.items():
-            entries = [_without_key(table, dict(e) | {"trial_id": numbers[e["trial_id"]]}) for e in found]
+        for table, old_rows in details.items():
+            entries = [_without_key(table, dict(e) | {"trial_id": numbers[e["trial_id"]]}) for e in old_rows]
             if entries:
                 connection.execute(table.insert(), entries)
-        for table, found in ours_too.items():
-            if found:
-                connection.execute(table.insert(), [dict(entry) for entry in found])
+        for table, old_rows in ours_too.items():
+            if old_rows:
+                connection.execute(table.insert(), [dict(entry) for entry in old_rows])
         connection.execute(studies.insert().values(**row | dict.fromkeys(OWNER) | {"heartbeat": 0}))
 
     target.database.run(insert, patient=False)
@@ -77,8 +77,8 @@ class _Tables:
         from optuna.storages._rdb import models
 
         def table(model: Any) -> sa.Table:
-            found: sa.Table = model.__table__
-            return found
+            model_table: sa.Table = model.__table__
+            return model_table
 
         self.studies, self.trials = table(models.StudyModel), table(models.TrialModel)
         self.of_study = [
@@ -97,8 +97,8 @@ class _Tables:
 
 def _without_key(table: sa.Table, entry: dict[str, Any]) -> dict[str, Any]:
     """A row without its own number, which the new database gives."""
-    own = {column.name for column in table.primary_key} - {"study_id", "trial_id"}
-    return {column: value for column, value in entry.items() if column not in own}
+    keys = {column.name for column in table.primary_key} - {"study_id", "trial_id"}
+    return {column: value for column, value in entry.items() if column not in keys}
 
 
 def _renumbered(key: str, numbers: dict[int, int]) -> str:

@@ -46,7 +46,7 @@ class Chooser:
         target = SplitTarget.load(self.source, self.plan, [make_embedding(**options, device=self.device)])
         vectors, groups = target.held_in
         first = first_index(Purpose.VALIDATION, self.plan.seed)
-        requests = {k: Request(one.point, first, settings.sounds) for k, one in enumerate(snapshots)}
+        requests = {k: Request(snapshot.point, first, settings.sounds) for k, snapshot in enumerate(snapshots)}
         fresh = fresh_sounds(requests, self.plan, options, self.device, settings.sounds)
         scale = mean_within(vectors, groups) or 1.0
 
@@ -54,14 +54,16 @@ class Chooser:
             return mmd(fresh[k][0], vectors, L1(), None, groups).mmd_unbiased / scale
 
         distances = side_by_side(distance, requests)
-        chosen = distances.index(min(distances))
+        index = distances.index(min(distances))
         self.told = Chosen(
             by=named.name,
             sounds=settings.sounds,
-            chosen=chosen,
+            chosen=index,
             candidates=[
-                ChosenCandidate(phase=one.phase, sampler=one.sampler, trials=one.trials, distance=distance)
-                for one, distance in zip(snapshots, distances, strict=True)
+                ChosenCandidate(
+                    phase=snapshot.phase, sampler=snapshot.sampler, trials=snapshot.trials, distance=distance
+                )
+                for snapshot, distance in zip(snapshots, distances, strict=True)
             ],
         )
-        return snapshots[chosen].point
+        return snapshots[index].point

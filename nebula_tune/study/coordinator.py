@@ -228,8 +228,8 @@ class Coordinator:
 
     def _count(self, key: TrialKey, outcome: Score | Failure) -> None:
         self._session += 1
-        told = {"error": outcome.message} if isinstance(outcome, Failure) else {"value": outcome.value}
-        log.info("trial", extra={"fields": {"key": key, **told, "workers": self.executor.workers}})
+        details = {"error": outcome.message} if isinstance(outcome, Failure) else {"value": outcome.value}
+        log.info("trial", extra={"fields": {"key": key, **details, "workers": self.executor.workers}})
         if isinstance(outcome, Failure):
             self.failed += 1
             self.ledger.update(self.name, last_error=outcome.message)

@@ -34,7 +34,7 @@ class Edition:
     settings: StudySettings
 
     def __str__(self) -> str:
-        return f"{self.called} ({self.settings.heard_as}, prepare {self.settings.prepare.told})"
+        return f"{self.called} ({self.settings.heard_as}, prepare {self.settings.prepare.spelling})"
 
 
 def other_editions(study: str) -> Iterator[Edition]:
@@ -57,14 +57,14 @@ def nearest_edition(
 
     ``planned`` puts the options of the command over settings. None where no edition can take these options.
     """
-    found = []
+    candidates = []
     for edition in editions:
         with suppress(SettingsError):  # as --weights, where this edition has several embeddings
             plan = planned(edition.settings)
             now = plan.resolved()
             whole = with_gains(stored, now)
-            found.append((len(differences(whole, now)), whole != stored, edition, plan))
-    return min(found, key=lambda one: one[:2])[2:] if found else None
+            candidates.append((len(differences(whole, now)), whole != stored, edition, plan))
+    return min(candidates, key=lambda candidate: candidate[:2])[2:] if candidates else None
 
 
 def with_gains(stored: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:

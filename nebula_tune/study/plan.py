@@ -151,7 +151,7 @@ def choose_study(name: str, ready: Callable[[str], bool]) -> tuple[StudySettings
     missing = []
     for full in wanted if torch.cuda.is_available() else ():
         settings = load_study(full)
-        lacking = [one.name for one in settings.heard if not ready(one.name)]
+        lacking = [embedding.name for embedding in settings.heard if not ready(embedding.name)]
         if not lacking:
             return settings, f"study {full}: there is a GPU, and all weights for {settings.heard_as} are here"
         missing += lacking
@@ -226,16 +226,16 @@ def override(
 
 def named_embeddings(text: str) -> tuple[EmbeddingSettings, ...]:
     """An embedding's name; or several as ``logmel=1,mss=0.5``. Raises SettingsError."""
-    found = []
-    for one in text.split(","):
-        name, _, weight = one.partition("=")
+    embeddings = []
+    for part in text.split(","):
+        name, _, weight = part.partition("=")
         refuse_judge(name.strip())
         try:
-            found.append(EmbeddingSettings(name=name.strip(), weight=float(weight or 1)))
+            embeddings.append(EmbeddingSettings(name=name.strip(), weight=float(weight or 1)))
         except ValueError:
             raise SettingsError(f"--embedding {text!r}: a weight is a number above 0, as in logmel=1,mss=0.5") from None
-    if len({one.name for one in found}) < len(found):
+    if len({embedding.name for embedding in embeddings}) < len(embeddings):
         raise SettingsError(f"--embedding {text!r}: each embedding once")
-    if len(found) == 1 and found[0].weight != 1:
+    if len(embeddings) == 1 and embeddings[0].weight != 1:
         raise SettingsError(f"--embedding {text!r}: a weight goes with several, as in logmel=1,mss=0.5")
-    return tuple(found)
+    return tuple(embeddings)

@@ -175,7 +175,7 @@ class StudySettings(Strict):
             raise ValueError("give embedding (one) or embeddings (a list of several)")
         if self.embedding is not None and self.embedding.weight != 1:
             raise ValueError("a weight goes with several: embeddings: [{name: …, weight: …}, …]")
-        names = [one.name for one in self.embeddings]
+        names = [embedding.name for embedding in self.embeddings]
         if len(set(names)) < len(names):
             raise ValueError("embeddings: each once")
         return self
@@ -188,7 +188,7 @@ class StudySettings(Strict):
     @property
     def heard_as(self) -> str:
         """The embedding's name; of several, each with its weight, as ``--embedding`` takes them."""
-        several = ",".join(f"{one.name}={one.weight:g}" for one in self.embeddings)
+        several = ",".join(f"{embedding.name}={embedding.weight:g}" for embedding in self.embeddings)
         return several or self.heard[0].name
 
     @property
@@ -197,12 +197,12 @@ class StudySettings(Strict):
         if self.choose is None or self.objective == "diversity":
             return None
         chooser = self.choose.embedding
-        return None if chooser.name in {one.name for one in self.heard} else chooser
+        return None if chooser.name in {embedding.name for embedding in self.heard} else chooser
 
     @property
     def second_opinion(self) -> EmbeddingSettings | None:
         """The embedding that reports beside the study's own; None where trials hear it, or it chooses."""
-        taken = {one.name for one in (*self.heard, *filter(None, [self.chooser]))}
+        taken = {embedding.name for embedding in (*self.heard, *filter(None, [self.chooser]))}
         return None if self.other_embedding is None or self.other_embedding.name in taken else self.other_embedding
 
     @property

@@ -110,8 +110,8 @@ class SplitTarget:
     def save_for_workers(self, plan: Plan, embeddings: Sequence[Embedding], yardstick: Yardstick) -> Path:
         """Write the held-in part where workers load it from; the file is named by its content."""
         vectors, groups = self.held_in
-        heard = [embedding.settings for embedding in embeddings]
-        content = digest([self.embedded.content, heard, plan.settings.prepare, groups, yardstick.as_json()])
+        settings = [embedding.settings for embedding in embeddings]
+        content = digest([self.embedded.content, settings, plan.settings.prepare, groups, yardstick.as_json()])
         path = cache_folder() / "targets" / f"{content}.npz"
         if not path.exists():
             Target.save(path, vectors, yardstick.mean_distance)
@@ -135,29 +135,29 @@ def embed_corpus(
     ``progress`` is called with the sounds that are done and how many there are.
     """
     first, count = first_index(purpose, plan.seed), sounds or plan.target_sounds
-    heard = [
+    parts = [
         embed_source(
             source, embedding, plan.settings.prepare, plan.synth, first, sounds=count, progress=progress, most=most
         )
         for embedding in embeddings
     ]
-    return heard[0] if len(heard) == 1 else _joined(source, heard)
+    return parts[0] if len(parts) == 1 else _joined(source, parts)
 
 
-def _joined(source: Source, heard: Sequence[Embedded]) -> Embedded:
+def _joined(source: Source, parts: Sequence[Embedded]) -> Embedded:
     """The sounds that all embeddings could use, with the vectors of all."""
-    places = [{key: k for k, key in enumerate(one.keys)} for one in heard]
-    kept = [key for key in heard[0].keys if all(key in place for place in places)]
+    places = [{key: k for k, key in enumerate(part.keys)} for part in parts]
+    kept = [key for key in parts[0].keys if all(key in place for place in places)]
     if len(kept) < LEAST_SOUNDS:
         raise CorpusError(
             f"{source.text}: all embeddings together can use {len(kept)} sounds; {LEAST_SOUNDS} are needed"
         )
     rows = [[place[key] for key in kept] for place in places]
-    skipped = {one.name: one for embedded in heard for one in embedded.skipped}
+    skipped = {file.name: file for part in parts for file in part.skipped}
     return Embedded(
-        np.concatenate([one.vectors[row] for one, row in zip(heard, rows, strict=True)], axis=1),
+        np.concatenate([part.vectors[row] for part, row in zip(parts, rows, strict=True)], axis=1),
         tuple(kept),
-        tuple(heard[0].names[k] for k in rows[0]),
-        tuple(heard[0].folders[k] for k in rows[0]),
+        tuple(parts[0].names[k] for k in rows[0]),
+        tuple(parts[0].folders[k] for k in rows[0]),
         tuple(skipped[name] for name in sorted(skipped)),
     )

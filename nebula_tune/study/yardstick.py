@@ -47,7 +47,9 @@ class Yardstick:
         distance = make_distance(settings.distance)
         if len(embeddings) > 1:
             named = zip(settings.heard, embeddings, strict=True)
-            distance = Joint([Part(one.name, ear.numbers, distance, one.weight) for one, ear in named])
+            distance = Joint(
+                [Part(embedding.name, ear.numbers, distance, embedding.weight) for embedding, ear in named]
+            )
         frozen = distance.frozen_on(torch.from_numpy(vectors))
         return cls(frozen, mean_within(vectors, groups, frozen))
 

@@ -135,8 +135,8 @@ class Synth(ABC):
         """
         if self.constellation is None or self.constellation.is_base:
             return self._numbers(first_index, sounds, len(self.panel))
-        own, following = self.draw_with_coins(first_index, sounds)
-        return place(self.constellation, own, following[:, int(np.argmin(self.panel.draw_order))])
+        draws, following = self.draw_with_coins(first_index, sounds)
+        return place(self.constellation, draws, following[:, int(np.argmin(self.panel.draw_order))])
 
     def draw_with_coins(self, first_index: int, sounds: int) -> tuple[Tensor, Tensor]:
         """A nebula's :meth:`draw`, and one more uniform number a parameter from the same generators."""

@@ -69,7 +69,9 @@ class FM(Synth):
         """Pitches of the operators, by how much each is heard itself; all move with the note."""
         controls = Controls(cls.panel, human)
         weights = wirings(controls["algorithm"])
-        level = torch.cat([heard(weights, k) * controls[name]["level"] for k, name in enumerate(OPERATORS, 1)], dim=1)
+        level = torch.cat(
+            [loudness(weights, k) * controls[name]["level"] for k, name in enumerate(OPERATORS, 1)], dim=1
+        )
         intervals = [12 * controls[name]["ratio"].log2() + controls[name]["detune"] for name in OPERATORS]
         note = controls["keyboard"]["midi_f0"]
         sweep = ((note + controls["pitch"]["depth"]).clamp(0, 127) - note).abs()
@@ -103,7 +105,7 @@ class FM(Synth):
             if number == 4:
                 phase = fed_back(phase, controls["feedback"]["amount"])
             waves[number] = amplitudes[number] * torch.sin(phase)
-        total = torch.stack([heard(weights, number) * waves[number] for number in waves]).sum(dim=0)
+        total = torch.stack([loudness(weights, number) * waves[number] for number in waves]).sum(dim=0)
         return total / total.abs().amax(dim=1, keepdim=True).clamp(min=1)
 
 
@@ -120,7 +122,7 @@ def wired(weights: dict[str, Tensor], modulator: int, modulated: int) -> Tensor:
     return torch.stack(parts).sum(dim=0)
 
 
-def heard(weights: dict[str, Tensor], operator: int) -> Tensor:
+def loudness(weights: dict[str, Tensor], operator: int) -> Tensor:
     """How much of an operator is heard, (sounds, 1); an algorithm's carriers share its loudness."""
     parts = [weights[name] * ((operator in carriers) / len(carriers)) for name, (_, carriers) in ALGORITHMS.items()]
     return torch.stack(parts).sum(dim=0)

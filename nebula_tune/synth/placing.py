@@ -33,36 +33,36 @@ def to_raw(coordinates: Coordinates) -> Raw:
     return raw
 
 
-def place(constellation: Constellation, own: Tensor, choice: Tensor) -> Tensor:
+def place(constellation: Constellation, draws: Tensor, choice: Tensor) -> Tensor:
     """Raw draws (sounds, parameters) float32 in a constellation, on the device of the numbers they are made of.
 
-    ``own`` (sounds, parameters) are the sounds' own raw draws, ``choice`` (sounds,) the numbers that pick their atoms.
+    ``draws`` (sounds, parameters) are the sounds' own, ``choice`` (sounds,) the numbers that pick their atoms.
     On a CPU a sound's bits depend on nothing but its own numbers.
     """
-    if own.device.type == "cpu":
+    if draws.device.type == "cpu":
         atoms = pick(constellation, choice.numpy())
-        return torch.from_numpy(jitter(constellation, atoms, own.numpy()))
-    return place_on_device(constellation, own, choice)
+        return torch.from_numpy(jitter(constellation, atoms, draws.numpy()))
+    return place_on_device(constellation, draws, choice)
 
 
-def place_on_device(constellation: Constellation, own: Tensor, choice: Tensor) -> Tensor:
+def place_on_device(constellation: Constellation, draws: Tensor, choice: Tensor) -> Tensor:
     """:func:`place` by torch: the same atoms, the same draws to the last bit or two."""
     ends, pull, push = (
-        torch.from_numpy(np.array(values)).to(own.device)
+        torch.from_numpy(np.array(values)).to(draws.device)
         for values in (constellation.cumulative, constellation.pull, constellation.push)
     )
-    chosen = torch.searchsorted(ends, choice.double(), right=True).clamp(max=len(ends) - 1)
-    deviation = torch.special.ndtri(own.double().clamp(min=SMALLEST_RADIUS))
-    raw: Tensor = torch.special.ndtr(pull[chosen] + push * deviation)
+    atoms = torch.searchsorted(ends, choice.double(), right=True).clamp(max=len(ends) - 1)
+    deviation = torch.special.ndtri(draws.double().clamp(min=SMALLEST_RADIUS))
+    raw: Tensor = torch.special.ndtr(pull[atoms] + push * deviation)
     return raw.float().clamp(max=float(LARGEST))
 
 
 def pick(constellation: Constellation, choice: NDArray[np.floating]) -> NDArray[np.intp]:
     """Atoms (sounds,) that numbers in [0, 1) stand for."""
-    chosen = np.searchsorted(constellation.cumulative, choice.astype(np.float64), side="right")
-    return np.minimum(chosen, len(constellation.atoms) - 1)
+    atoms = np.searchsorted(constellation.cumulative, choice.astype(np.float64), side="right")
+    return np.minimum(atoms, len(constellation.atoms) - 1)
 
 
-def jitter(constellation: Constellation, atoms: NDArray[np.intp], own: Raw) -> Raw:
+def jitter(constellation: Constellation, atoms: NDArray[np.intp], draws: Raw) -> Raw:
     """Raw draws (sounds, parameters) around given atoms (sounds,), away from them by the sounds' own draws."""
-    return to_raw(constellation.pull[atoms] + constellation.push * to_gaussian(own))
+    return to_raw(constellation.pull[atoms] + constellation.push * to_gaussian(draws))

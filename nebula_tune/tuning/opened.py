@@ -93,8 +93,8 @@ def open_study(study: ResolvedStudy) -> OpenedStudy | tuple[dict[str, Any], list
         refuse_differences(name, "target", ledger.target(name), origin["target"])
     refuse_foreign_file(study.out, stored["identity"] if stored else None, study.options.output.force)
     if stored and not adds and stored["state"] == "finished" and (known := ledger.result(name)):
-        made = f", made with {study.begun_with}; give another --name for a new run" if study.begun_with else ""
-        note(f"study {name} is finished; this is its result again{made}")
+        edition = f", made with {study.begun_with}; give another --name for a new run" if study.begun_with else ""
+        note(f"study {name} is finished; this is its result again{edition}")
         return known
     if study.begun_with:
         note(

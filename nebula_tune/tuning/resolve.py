@@ -89,7 +89,7 @@ def resolve(options: Options, reporter: Reporter) -> ResolvedStudy:
     if why and not begun_with:
         reporter.note(why)
     device = own_device()
-    embeddings = [make_embedding(one.name, **one.options, device=device) for one in plan.settings.heard]
+    embeddings = [make_embedding(named.name, **named.options, device=device) for named in plan.settings.heard]
     plan.space  # noqa: B018  # refuses bad globs before any work
     return ResolvedStudy(options, reporter, where, source, name, plan, begun_with, device, embeddings)
 

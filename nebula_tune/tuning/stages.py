@@ -37,10 +37,10 @@ def scorer_spec(opened: OpenedStudy) -> ScorerSpec:
     study, settings, yardstick = opened.study, opened.study.plan.settings, opened.yardstick
     target = opened.target
     path = str(target.save_for_workers(study.plan, study.embeddings, yardstick)) if target else None
-    heard = [{"name": one.name, **one.options} for one in settings.heard]
+    embeddings = [{"name": named.name, **named.options} for named in settings.heard]
     costs = yardstick.costs(settings.guarded)
     return ScorerSpec(
-        study.plan.synth_name, heard, settings.prepare, path, study.device, yardstick.distance.settings, costs
+        study.plan.synth_name, embeddings, settings.prepare, path, study.device, yardstick.distance.settings, costs
     )
 
 
@@ -153,21 +153,21 @@ def judge(opened: OpenedStudy, executor: Executor, tuned: Point, fitted: Fitted 
     rows = score_card(fresh, target.held_in, target.held_out, distance, others)
     pool = [vectors for vectors, _ in fresh.values()] if fitted is None else [fitted.pool]
     embedded = target.embedded
-    found: dict[str, Any] = {  # parts that are not there are left out of the report
+    parts: dict[str, Any] = {  # parts that are not there are left out of the report
         "reach": reach(embedded.vectors, embedded.names, target.groups.tolist(), np.concatenate(pool), distance)
     }
     if other := second_embedding(requests, plan, study.device, study.source, against):
-        found["other"] = other
+        parts["other"] = other
     if plan.settings.judges:
         study.reporter.note("asking the judges how easily these sounds are told from real ones")
-        found["told_apart"] = verdicts(requests, plan, study.device, study.source, against)
-    found["doubts"] = doubts(found.get("told_apart"), other)
+        parts["told_apart"] = verdicts(requests, plan, study.device, study.source, against)
+    parts["doubts"] = doubts(parts.get("told_apart"), other)
     if fitted is not None:
         new = novelty(fresh["constellation"][0], fitted.atoms, target.held_in[0], target.held_out[0], distance)
         file = str(constellation_path(study.out))
-        found["constellation"] = ConstellationReport(file=file, novelty=new, **dict(fitted.told))
+        parts["constellation"] = ConstellationReport(file=file, novelty=new, **dict(fitted.told))
     improves = rows["tuned"].mmd_unbiased < rows["start"].mmd_unbiased
-    return Judged(heldout=rows, gap_closed=gap_closed(rows), improves=improves, **found)
+    return Judged(heldout=rows, gap_closed=gap_closed(rows), improves=improves, **parts)
 
 
 def _on_top(study: ResolvedStudy) -> list[str]:

@@ -34,7 +34,7 @@ def key_of(design: Design, a: str = "one", b: str = "other") -> Key:
     ]
     return Key(
         a=compared[0], b=compared[1], target_kind="drums", pairs=design.pairs, seed=0, salt="", trials=design.trials,
-        browse={"one": design.one, "two": "B" if design.one == "A" else "A"},
+        browse={"one": design.first_owner, "two": "B" if design.first_owner == "A" else "A"},
     )  # fmt: skip
 
 

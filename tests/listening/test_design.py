@@ -41,9 +41,9 @@ def test_a_repeat_comes_later_with_its_sides_swapped(design: Design) -> None:
 
 def test_the_seed_decides_and_seeds_differ() -> None:
     one, same, other = (Design(64, np.random.default_rng(seed)) for seed in (1, 1, 2))
-    assert one.trials == same.trials and one.one == same.one
+    assert one.trials == same.trials and one.first_owner == same.first_owner
     assert [t.left for t in one.trials] != [t.left for t in other.trials]
-    assert 5 < sum(Design(8, np.random.default_rng(seed)).one == "A" for seed in range(30)) < 25
+    assert 5 < sum(Design(8, np.random.default_rng(seed)).first_owner == "A" for seed in range(30)) < 25
 
 
 @pytest.mark.parametrize("pairs", [8, 9, 15, 33, 88])

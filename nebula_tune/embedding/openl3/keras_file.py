@@ -121,9 +121,9 @@ def checked(name: str, datasets: list[Any], shapes: tuple[tuple[int, ...], ...],
     Raises:
         EmbeddingError: for other shapes, and for numbers that no network has.
     """
-    found = tuple(getattr(dataset, "shape", ()) for dataset in datasets)
-    if found != shapes:
-        raise EmbeddingError(f"{path}: layer {name} has shapes {found} where OpenL3's audio network has {shapes}")
+    file_shapes = tuple(getattr(dataset, "shape", ()) for dataset in datasets)
+    if file_shapes != shapes:
+        raise EmbeddingError(f"{path}: layer {name} has shapes {file_shapes} where OpenL3's audio network has {shapes}")
     if any(dataset.dtype.kind != "f" for dataset in datasets):
         raise EmbeddingError(f"{path}: layer {name} is not of floating-point numbers")
     arrays = tuple(np.asarray(dataset[()], dtype=np.float32) for dataset in datasets)

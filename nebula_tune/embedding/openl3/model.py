@@ -161,10 +161,10 @@ class OpenL3(Embedding):
         windows = padded.unfold(1, WINDOW, self._hop)
         peaks = padded.abs().unfold(1, WINDOW, self._hop).amax(dim=-1)
         quiet = peaks.amax(dim=1, keepdim=True) * 10 ** (ACTIVE_DB / 20) if self.active else 0.0
-        heard = peaks > quiet
+        audible = peaks > quiet
         # Silent windows are all alike: their vector is worked out once, for all sounds there will ever be.
         vectors = self._silence.expand(sounds, frames, self.size).clone()
-        where = heard.nonzero()
+        where = audible.nonzero()
         for some in torch.split(where, self._at_once):
             sound, frame = some.unbind(1)
             vectors[sound, frame] = self._vectors(windows[sound, frame])

@@ -66,9 +66,9 @@ def fetch(official: str, base_url: str | None = None, console: Console | None = 
 
 def find_or_fetch(official: str) -> Path:
     """The weights, fetched on first need. Raises EmbeddingError with all the ways to get them."""
-    found = find(official)
-    if found is not None:
-        return found
+    path = find(official)
+    if path is not None:
+        return path
     try:
         return fetch(official)
     except EmbeddingError as error:

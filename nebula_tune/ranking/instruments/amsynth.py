@@ -61,7 +61,7 @@ class AmSynth(Instrument):
             self._plugin = self._engine.make_plugin_processor("amsynth", str(PLUGIN))
         self._engine.load_graph([(self._plugin, [])])
         described = self._plugin.get_parameters_description()
-        self._index = {one["name"]: one["index"] for one in described}
+        self._index = {parameter["name"]: parameter["index"] for parameter in described}
         self._initial = {name: self._plugin.get_parameter(k) for name, k in self._index.items()}
 
     @property

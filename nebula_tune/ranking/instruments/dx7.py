@@ -67,7 +67,7 @@ def read_banks(folder: Path) -> dict[str, bytes]:
 
 def _packed_voices(content: bytes) -> Iterator[bytes]:
     """Voices of all bulk dumps of a file; or, where it has no head, of the file."""
-    starts = [found.end() for found in BULK.finditer(content)]
+    starts = [head.end() for head in BULK.finditer(content)]
     bodies = [content[start : start + BANK_VOICES * PACKED] for start in starts]
     if not content.startswith(b"\xf0"):
         bodies = [content]
