@@ -1,4 +1,4 @@
-"""Embeddings, synths and distances of other packages, by entry points: so that nobody has to fork nebula-tune.
+"""Classes by where they are; embeddings, synths and distances of other packages, by entry points: no need to fork.
 
 A package names its class in its own pyproject.toml, and is installed beside nebula-tune (on every worker)::
 
@@ -10,11 +10,19 @@ A name that nebula-tune itself has stays its own.
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 from nebula_tune.errors import UserInputError
 
 GROUPS = {"embedding": "nebula_tune.embeddings", "synth": "nebula_tune.synths", "distance": "nebula_tune.distances"}
+
+
+def class_at(place: str) -> Any:
+    """The class at ``package.module:Name``, imported now."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
 
 
 def added(kind: str) -> dict[str, EntryPoint]:

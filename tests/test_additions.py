@@ -90,7 +90,7 @@ def test_what_cannot_be_used_is_said_with_its_package(package):
 def test_an_unknown_name_lists_theirs_too(package):
     with pytest.raises(EmbeddingError, match=r"known: logmel, .*loudness"):
         make_embedding("cochlea")
-    with pytest.raises(SettingsError, match="known: voice, fm, other"):
+    with pytest.raises(SettingsError, match=r"known: voice, .*other"):
         architecture("organ")
 
 

@@ -200,7 +200,7 @@ BAD = [
     (["run", "--target", "sounds", "--storage", "nonsense"], 2, "not a database URL"),
     (["run", "--target", "sounds", "--storage", "mysql://a/b"], 2, "sqlite or postgresql"),
     (["run", "--target", "sounds", "--storage", "sqlite:////proc/no/studies.db"], 1, "cannot make folder"),
-    (["run", "--target", "sounds", "--executor", "slurm"], 2, "auto, ray or inline"),
+    (["run", "--target", "sounds", "--executor", "slurm"], 2, "one of auto, inline, ray"),
     (["run", "--target", "sounds", "--name", "drum"], 2, "--name 'drum'"),
     (["run", "--target", "sounds", "--synth", "nope"], 2, "no synth 'nope'"),
     (["run", "--target", "sounds", "--trials", "0"], 2, "--trials 0"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nebula_tune.additions import added, load_added
+from nebula_tune.additions import added, class_at, load_added
 from nebula_tune.distance.energy import L1, Euclidean, SortedCorpus
 from nebula_tune.distance.joint import Joint, Part
 from nebula_tune.distance.kernel import Gaussian
@@ -12,7 +12,12 @@ from nebula_tune.distance.measure import Corpus, Distance
 from nebula_tune.distance.mmd import MMD, l1_mmd, mean_within, mmd
 from nebula_tune.errors import UserInputError
 
-DISTANCES: dict[str, type[Distance]] = {kind.name: kind for kind in (L1, Euclidean, Gaussian)}
+# name: where its class is.
+DISTANCES = {
+    "l1": "nebula_tune.distance.energy:L1",
+    "euclidean": "nebula_tune.distance.energy:Euclidean",
+    "gaussian": "nebula_tune.distance.kernel:Gaussian",
+}
 
 
 def distance_names() -> list[str]:
@@ -25,7 +30,7 @@ def make_distance(name: str, **options: Any) -> Distance:
     if name == Joint.name:
         parts = [Part(**part | {"distance": make_distance(**part["distance"])}) for part in options["parts"]]
         return Joint(parts, options["frozen"])
-    kind: Any = DISTANCES.get(name) or load_added("distance", name, Distance)
+    kind: Any = class_at(DISTANCES[name]) if name in DISTANCES else load_added("distance", name, Distance)
     if kind is None:
         raise UserInputError(f"no distance {name!r}; known: {', '.join(distance_names())}")
     try:

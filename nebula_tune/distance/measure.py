@@ -1,7 +1,7 @@
 """The interface of every distance d(x, x') between two sounds' vectors, and the sums of it that all else is made of.
 
-Any d here gives eq. 2 of the paper, 2 E d(x,y) - E d(x,x') - E d(y,y'), its unbiased estimate, each sound's witness
-and the interval: they need sums of d only.
+Any d of negative type, as l1 and the Euclidean, gives eq. 2 of the paper, 2 E d(x,y) - E d(x,x') - E d(y,y'), its
+unbiased estimate, each sound's witness and the interval: they need sums of d only. Of another, eq. 2 may be below 0.
 """
 
 from __future__ import annotations

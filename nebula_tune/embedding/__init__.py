@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
-from nebula_tune.additions import added, load_added
+from nebula_tune.additions import added, class_at, load_added
 from nebula_tune.embedding.base import Embedding
 from nebula_tune.errors import EmbeddingError
 
@@ -48,8 +47,7 @@ def embedding_class(name: str) -> type[Embedding]:
         if another := load_added("embedding", name, Embedding):
             return another
         raise EmbeddingError(f"no embedding {name!r}; known: {', '.join([*EMBEDDINGS, *added('embedding')])}")
-    module, _, attribute = known[name].partition(":")
-    implementation: type[Embedding] = getattr(import_module(module), attribute)
+    implementation: type[Embedding] = class_at(known[name])
     return implementation
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 
+from nebula_tune.additions import class_at
 from nebula_tune.errors import SettingsError
 from nebula_tune.execution.executor import Executor
 from nebula_tune.scoring import ScorerSpec
@@ -28,14 +28,14 @@ class Where:
 
     def __post_init__(self) -> None:
         if self.executor not in ("auto", *EXECUTORS):
-            raise SettingsError(f"--executor {self.executor!r}: it is auto, {' or '.join(reversed(EXECUTORS))}")
+            raise SettingsError(f"--executor {self.executor!r}: it is one of auto, {', '.join(EXECUTORS)}")
         if self.workers is not None and self.workers < 1:
             raise SettingsError(f"--workers {self.workers}: at least 1")
         if not 0 < self.gpu_share <= 1:
             raise SettingsError(f"--gpu-share {self.gpu_share}: above 0, at most 1")
         if self.task_timeout is not None and not self.task_timeout > 0:
             raise SettingsError(f"--task-timeout {self.task_timeout}: seconds above 0")
-        if self.ray_address is not None and self.executor == "inline":
+        if self.ray_address is not None and self.executor not in ("auto", "ray"):
             raise SettingsError("--ray-address needs --executor ray")
 
     @property
@@ -49,6 +49,5 @@ class Where:
     def make(self, spec: ScorerSpec, note: Callable[[str], None]) -> Executor:
         """The executor; ``note`` is told what the user should know of its workers. Raises ScoringError."""
         auto = "inline" if self._alone else "ray"
-        module, _, name = EXECUTORS[auto if self.executor == "auto" else self.executor].partition(":")
-        kind: type[Executor] = getattr(import_module(module), name)
+        kind: type[Executor] = class_at(EXECUTORS[auto if self.executor == "auto" else self.executor])
         return kind.start(spec, self, note)

@@ -44,8 +44,8 @@ class View:
         stored_result = ledger.result(name)
         result = stored_result[0] if stored_result else {}
         nebulae: dict[str, Nebula | Constellation] = {"start": plan.start}
-        if plan.synth_name == "voice":
-            nebulae["drum"] = Nebula.load(shipped("nebulae") / "drum.json")
+        if (hand_made := plan.synth.hand_made) is not None:
+            nebulae[hand_made] = Nebula.load(shipped("nebulae") / f"{hand_made}.json")
         if (tuned := _tuned(ledger, name, trials, finished=bool(stored_result))) is not None:
             nebulae["tuned"] = tuned
         if (constellation := _constellation(result)) is not None:

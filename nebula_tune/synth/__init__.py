@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from nebula_tune.additions import added, load_added
+from nebula_tune.additions import added, class_at, load_added
 from nebula_tune.errors import SettingsError
 from nebula_tune.synth.architecture import Synth
 from nebula_tune.synth.fm import FM
 from nebula_tune.synth.voice import Voice
 
-ARCHITECTURES: dict[str, type[Synth]] = {"voice": Voice, "fm": FM}
+# name: where its class is.
+ARCHITECTURES = {
+    "voice": "nebula_tune.synth.voice:Voice",
+    "fm": "nebula_tune.synth.fm:FM",
+}
 
 
 def architecture(name: str) -> type[Synth]:
     """The synth architecture of that name; raises SettingsError listing the known ones."""
     if name in ARCHITECTURES:
-        return ARCHITECTURES[name]
+        known: type[Synth] = class_at(ARCHITECTURES[name])
+        return known
     if another := load_added("synth", name, Synth):
         return another
     raise SettingsError(f"no synth {name!r}; known: {', '.join([*ARCHITECTURES, *added('synth')])}")

@@ -42,6 +42,7 @@ class Synth(ABC):
     """
 
     panel: ClassVar[Panel]
+    hand_made: ClassVar[str | None] = None  # a shipped nebula that stands beside tuned ones
     control_rate = CONTROL_RATE
 
     def __init__(

@@ -135,8 +135,8 @@ def judge(opened: OpenedStudy, executor: Executor, tuned: Point, fitted: Fitted 
     """
     study, plan, distance, target = opened.study, opened.study.plan, opened.yardstick.distance, opened.target
     nebulae = {"start": plan.space.start}
-    if plan.synth_name == "voice":
-        nebulae["drum"] = plan.point(Nebula.load(shipped("nebulae") / "drum.json"))
+    if (hand_made := plan.synth.hand_made) is not None:
+        nebulae[hand_made] = plan.point(Nebula.load(shipped("nebulae") / f"{hand_made}.json"))
     nebulae["tuned"] = tuned
     requests = requests_for(nebulae, plan.seed)
     if fitted is not None:

@@ -49,6 +49,14 @@ class DistanceContract:
         assert (np.diag(own) == 0).all() and own[2, 3] == 0
         assert (own + np.eye(30) > 0).sum() == 30 * 30 - 2, "and above 0 between any two others"
 
+    def test_it_is_of_negative_type_so_that_eq_2_is_never_below_zero(
+        self, corpora: tuple[np.ndarray, np.ndarray]
+    ) -> None:
+        both = np.concatenate(corpora)
+        centring = np.eye(len(both)) - 1 / len(both)
+        eigenvalues = np.linalg.eigvalsh(centring @ self.matrix(both, both) @ centring)
+        assert eigenvalues[-1] < 1e-9 * -eigenvalues[0]
+
     def test_a_column_is_the_matrixs(self, corpora: tuple[np.ndarray, np.ndarray]) -> None:
         x = corpora[0]
         found = self.distance.column(torch.from_numpy(x), 4).numpy()

@@ -1,4 +1,4 @@
-"""What every embedding promises: a test class for each inherits this and overrides two fixtures."""
+"""What every embedding promises: a test class for each inherits this, overrides ``name`` and says its ``shape``."""
 
 import json
 
@@ -90,7 +90,8 @@ class EmbeddingContract:
 
     def test_level_is_heard_or_not_as_promised(self, embedding, vectors, audio):
         quiet = embedding.embed_batch(audio[:3] / 8)
-        assert torch.allclose(quiet, vectors[:3], rtol=1e-4, atol=1e-4) != self.hears_level
+        same = torch.allclose(quiet, vectors[:3], rtol=1e-4, atol=1e-4)
+        assert same != self.hears_level, "hears_level says whether the same sound louder has another vector"
 
     def test_audio_is_not_changed(self, embedding, audio):
         before = audio.clone()

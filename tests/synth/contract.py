@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from nebula_tune.additions import class_at
 from nebula_tune.errors import NebulaError
 from nebula_tune.nebula import Nebula
 from nebula_tune.synth import ARCHITECTURES, Synth
@@ -34,7 +35,7 @@ class SynthContract:
 
     def test_is_registered(self, kind):
         assert issubclass(kind, Synth)
-        assert kind in ARCHITECTURES.values()
+        assert kind in map(class_at, ARCHITECTURES.values())
 
     def test_a_draw_follows_from_its_index_alone(self, synth, raw):
         assert raw.dtype == torch.float32 and tuple(raw.shape) == (SOUNDS, len(synth.panel))

@@ -71,11 +71,11 @@ def test_as_far_from_real_sounds_as_a_trials_shorter_ones(name: str) -> None:
     # A trial renders only what its ear takes; torchsynth's later samples move a few onsets and the peaks they go by.
     ear = make_embedding(name)
     mine, theirs = heard(ours(Prepare.ONSET.render_seconds(ear.seconds)), ear), heard(torchsynths(), ear)
-    assert apart(mine, theirs).median() < 0.1  # two unlike sounds are 1 apart
-    assert l1_mmd(mine.numpy(), theirs.numpy()).mmd < 0.005 * mean_within(theirs.numpy())
+    assert apart(mine, theirs).median() < 0.06
+    assert l1_mmd(mine.numpy(), theirs.numpy()).mmd < 0.003 * mean_within(theirs.numpy())
     real = drums(name).numpy()
     expected = l1_mmd(theirs.numpy(), real).mmd_unbiased
-    assert l1_mmd(mine.numpy(), real).mmd_unbiased == pytest.approx(expected, rel=0.03)
+    assert l1_mmd(mine.numpy(), real).mmd_unbiased == pytest.approx(expected, rel=0.02)
 
 
 def test_another_nebulas_sounds_of_the_same_indices_are_heard_as_others() -> None:

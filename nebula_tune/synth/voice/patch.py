@@ -24,6 +24,7 @@ class Voice(Synth):
     """Keyboard, six envelopes, two LFOs, a modulation matrix, two oscillators, noise, and a mixer."""
 
     panel = PANEL
+    hand_made = "drum"
 
     def renderer(self, threads: int | None) -> Renderer | None:
         """Fused loops for float32: compiled for a CPU, as Triton's kernels for a GPU where Triton is installed."""
