@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nebula_tune.cli.console import print_skipped
 from nebula_tune.corpus.chatter import without_chatter
 from nebula_tune.corpus.folder import (
     LONGEST_SECONDS,
+    Skipped,
     Unusable,
     audio_files,
     find_audio,
@@ -266,3 +268,15 @@ def test_what_python_prints_meanwhile_is_shown(capfd: pytest.CaptureFixture[str]
     with without_chatter(), without_chatter():
         os.write(2, b"shown\n")
     assert capfd.readouterr().err == "shown\n"
+
+
+def test_what_is_left_out_and_what_is_used_otherwise_are_counted_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    files = [Skipped("7 .m4a files are not read", "convert them", 7), Skipped("a{}", "silent"), Skipped("b", "cut", 0)]
+    print_skipped("kit{}", [file.as_json() for file in files], verbose=False)
+    assert capsys.readouterr().err.splitlines() == [
+        "kit{}: 8 left out:",
+        "  7 .m4a files are not read: convert them",
+        "  a{}: silent",
+        "kit{}: 1 used, but not as they are:",
+        "  b: cut",
+    ]
