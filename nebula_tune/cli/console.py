@@ -50,10 +50,20 @@ def note(text: str) -> None:
 
 def print_skipped(where: str, skipped: Sequence[Mapping[str, str]], verbose: bool) -> None:
     """What of a corpus is not used, with ``name`` and ``reason``: the first few, or all; nothing where all is used."""
+    for line in _told(skipped, f"{where}: ", "left out", "used, but not as they are", verbose):
+        note(line)
+
+
+def _told(files: Sequence[Mapping[str, Any]], where: str, left_out: str, used: str, verbose: bool) -> Iterator[str]:
+    """Files that are left out, and those that are used otherwise than as they are (``files`` is 0), under headings."""
+    skipped = [file for file in files if file.get("files", 1)]
+    changed = [file for file in files if not file.get("files", 1)]
     if skipped:
-        note(f"{where}: {len(skipped)} left out:")
-        for line in _listed(skipped, verbose):
-            note(line)
+        yield f"{where}{sum(file.get('files', 1) for file in skipped)} {left_out}:"
+        yield from _listed(skipped, verbose)
+    if changed:
+        yield f"{where}{len(changed)} {used}:"
+        yield from _listed(changed, verbose)
 
 
 def _listed(skipped: Sequence[Mapping[str, str]], verbose: bool) -> Iterator[str]:
@@ -114,9 +124,9 @@ class RunConsole:
         self._bar.update(self._rendering, completed=done, total=total, visible=done < total)
 
     def skipped(self, files: Sequence[Mapping[str, str]]) -> None:
-        """Files of the target that are not used: the first few, or all of them."""
-        self.note(f"{len(files)} files of the target were skipped:")
-        for line in _listed(files, self._verbose):
+        """Files of the target that are not used, or not as they are: the first few, or all of them."""
+        used = "files of the target are used, but not as they are"
+        for line in _told(files, "", "files of the target were skipped", used, self._verbose):
             self.note(line)
 
     def phase(self, name: str, done: int, total: int) -> None:

@@ -72,7 +72,7 @@ def compare(
     with counting("comparing") as progress:
         reports = compared(corpora, ears, how, note, progress)
     for corpus in reports[0].corpora:
-        print_skipped(corpus.name, [asdict(file) for file in corpus.skipped], verbose)
+        print_skipped(corpus.name, [file.as_json() for file in corpus.skipped], verbose)
     if csv is not None:
         save_comparisons(reports, csv)
     if indiv is not None:

@@ -45,6 +45,17 @@ class VectorCache:
         """Keep a sound's vector."""
         save_array(self._path(key), vector)
 
+    def note(self, key: str) -> str:
+        """What is to be told of that sound's file; nothing of most."""
+        try:
+            return self._path(key).with_suffix(".txt").read_text(encoding="utf-8")
+        except OSError:
+            return ""
+
+    def put_note(self, key: str, note: str) -> None:
+        """Keep what is to be told of a sound's file."""
+        write_atomically(self._path(key).with_suffix(".txt"), note.encode())
+
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.npy"
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nebula_tune.constellation import Constellation, load_sounds
 from nebula_tune.corpus.cache import digest
-from nebula_tune.corpus.folder import Unusable, find_audio, read_audio
+from nebula_tune.corpus.folder import AudioFiles, Unusable, audio_files, read_audio
 from nebula_tune.corpus.groups import GroupBy
 from nebula_tune.corpus.prepare import Prepare, as_read, is_silent
 from nebula_tune.nebula import Nebula, find_nebula
@@ -135,7 +135,11 @@ class Folder(Source):
 
     def files(self) -> list[Path]:
         """Its audio files. Raises CorpusError."""
-        return find_audio(self.path)
+        return list(self.listing().paths)
+
+    def listing(self) -> AudioFiles:
+        """Its audio files, and what of it is passed over. Raises CorpusError."""
+        return audio_files(self.path)
 
     def names(self, count: int, first_index: int) -> list[str]:
         files = [self._name(path) for path in self.files()]

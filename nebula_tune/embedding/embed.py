@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from nebula_tune.corpus.cache import VectorCache, digest
-from nebula_tune.corpus.folder import Skipped, SoundFile, Unusable, fingerprint, read_audio
+from nebula_tune.corpus.folder import Skipped, SoundFile, Unusable, fingerprint, read_sound
 from nebula_tune.corpus.groups import GroupBy
 from nebula_tune.corpus.prepare import Prepare, as_read, prepare
 from nebula_tune.corpus.source import Folder, Source, Synthetic
@@ -34,6 +34,7 @@ LEAST_SOUNDS = 16
 Progress = Callable[[int, int], None]
 Item = TypeVar("Item")
 Made = TypeVar("Made")
+FileVector = tuple[SoundFile, NDArray[np.float32], str]  # a file, its vector (D,), and what is to be told of it
 
 
 @dataclass(frozen=True)
@@ -178,11 +179,12 @@ def _embedded(source: Source, wanted: _Wanted) -> Embedded:
 
 @_embedded.register
 def _(source: Folder, wanted: _Wanted) -> Embedded:
-    folder, paths = source.path, source.files()
+    folder, listing = source.path, source.listing()
+    paths = list(listing.paths)
     if wanted.most is not None and len(paths) > wanted.most:  # a random choice, wherever the folder is
         sample = sorted(paths, key=lambda path: digest(path.relative_to(folder).as_posix()))[: wanted.most]
         paths = [path for path in paths if path in set(sample)]
-    skipped: list[Skipped] = []
+    skipped = listing.passed_over
     files: dict[str, SoundFile] = {}
     vectors: dict[str, NDArray[np.float32]] = {}
     seen: dict[bytes, str] = {}
@@ -193,19 +195,21 @@ def _(source: Folder, wanted: _Wanted) -> Embedded:
         if isinstance(loaded, Unusable):
             skipped.append(Skipped(name, str(loaded)))
         else:
-            file, vector = loaded
+            file, vector, note = loaded
             content = hashlib.sha256(vector.tobytes()).digest()
             if content in seen:
                 skipped.append(Skipped(name, f"duplicate of {seen[content]}"))
             else:
                 seen[content] = name
                 files[file.key], vectors[file.key] = file, vector
+                if note:
+                    skipped.append(Skipped(name, note, files=0))
         wanted.progress(number + 1, len(paths))
 
     if len(files) < LEAST_SOUNDS:
         raise CorpusError(
             f"{folder} holds {len(files)} usable sounds of {len(paths)} files; at least {LEAST_SOUNDS} are needed"
-            + (f" (first skipped: {skipped[0].name}: {skipped[0].reason})" if skipped else "")
+            + _first_skipped(skipped)
         )
     keys = sorted(files)  # by content: names and their order cannot change a sum
     return Embedded(
@@ -217,30 +221,43 @@ def _(source: Folder, wanted: _Wanted) -> Embedded:
     )
 
 
+def _first_skipped(skipped: Sequence[Skipped]) -> str:
+    """The first file that is left out, and kinds of files that are not read, in brackets."""
+    kinds = [file for file in skipped if file.is_kind]
+    first = next((file for file in skipped if file.files and not file.is_kind), None)
+    parts = [f"first skipped: {first.name}: {first.reason}"] if first else []
+    parts += [f"{kind.name}: {kind.reason}" for kind in kinds]
+    return f" ({'; '.join(parts)})" if parts else ""
+
+
 def _embed_files(
     paths: Sequence[Path], folder: Path, embedding: Embedding, style: Prepare, cache: VectorCache
-) -> Iterator[tuple[Path, tuple[SoundFile, NDArray[np.float32]] | Unusable]]:
+) -> Iterator[tuple[Path, FileVector | Unusable]]:
     """Each file's vector (D,), in order; files that cannot be used come as the reason why."""
 
-    def load(some: Sequence[Path]) -> list[tuple[Path, tuple[SoundFile, NDArray[np.float32]] | Unusable]]:
-        outcomes: dict[Path, tuple[SoundFile, NDArray[np.float32]] | Unusable] = {}
-        new: list[tuple[Path, SoundFile, torch.Tensor]] = []
+    def load(some: Sequence[Path]) -> list[tuple[Path, FileVector | Unusable]]:
+        outcomes: dict[Path, FileVector | Unusable] = {}
+        new: list[tuple[Path, SoundFile, str, torch.Tensor]] = []
         for path in some:
             try:
                 file = fingerprint(path, folder)
                 vector = cache.get(file.key)
                 if vector is None:
-                    audio = torch.from_numpy(read_audio(path, embedding.sample_rate, style))[None]
-                    new.append((path, file, prepare(audio, embedding.samples, style)))
+                    sound = read_sound(path, embedding.sample_rate, style)
+                    audio = prepare(torch.from_numpy(sound.audio)[None], embedding.samples, style)
+                    new.append((path, file, sound.note, audio))
                 else:
-                    outcomes[path] = file, vector
+                    outcomes[path] = file, vector, cache.note(file.key)
             except Unusable as error:
                 outcomes[path] = error
         if new:
             vectors = embedding.embed_batch(torch.cat([audio for *_, audio in new])).flatten(1).cpu().numpy()
-            for (path, file, _), vector in zip(new, vectors, strict=True):
+            for (path, file, note, _), vector in zip(new, vectors, strict=True):
+                if note:
+                    cache.put_note(file.key, note)
                 cache.put(file.key, vector)
-                outcomes[path] = (file, vector) if np.isfinite(vector).all() else Unusable("not finite once embedded")
+                finite = np.isfinite(vector).all()
+                outcomes[path] = (file, vector, note) if finite else Unusable("not finite once embedded")
         return [(path, outcomes[path]) for path in some]
 
     with ThreadPoolExecutor() as pool:

@@ -96,5 +96,5 @@ class Comparison:
         rows = [vars(row) for row in self.rows]
         if not self.protocol.told_apart:
             rows = [{key: value for key, value in row.items() if key != "told_apart"} for row in rows]
-        corpora = [asdict(corpus) for corpus in self.corpora]
+        corpora = [asdict(corpus) | {"skipped": [file.as_json() for file in corpus.skipped]} for corpus in self.corpora]
         return fields | {"protocol": asdict(self.protocol), "corpora": corpora, "rows": rows}

@@ -98,7 +98,7 @@ def rank(root: Path, ears: Ears, experiments: Experiments, note: Note, counting:
         "dcg_by_chance": float(np.mean(1 / np.log2(np.arange(2, sounds + 1)))),
         "rows": rows,
         "differences": [asdict(difference) for difference in differences(scores)],
-        "skipped": [asdict(difference) for difference in dataset.skipped],
+        "skipped": [file.as_json() for file in dataset.skipped],
     }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nebula_tune.corpus.folder import Skipped, SoundFile, Unusable, find_audio, fingerprint
+from nebula_tune.corpus.folder import Skipped, SoundFile, Unusable, audio_files, fingerprint
 from nebula_tune.ranking.sweeps import LEAST_SOUNDS, MANIFEST
 
 
@@ -36,9 +36,10 @@ class RankedDataset:
     @classmethod
     def read(cls, root: Path) -> RankedDataset:
         """Find presets and ranks, and files that are the same byte for byte. Raises CorpusError for no folder."""
-        skipped: list[Skipped] = []
+        listing = audio_files(root)
+        skipped = listing.passed_over
         files: dict[str, dict[int, list[SoundFile]]] = defaultdict(lambda: defaultdict(list))
-        for path in find_audio(root):
+        for path in listing.paths:
             name = path.relative_to(root).as_posix()
             if path.parent == root:
                 skipped.append(Skipped(name, "in no preset's folder"))

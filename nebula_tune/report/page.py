@@ -73,6 +73,7 @@ def page(view: View) -> bytes:
         "players": {group: [player.mp3 for player in group_players] for group, group_players in players.items()}
         | {"reach": [player.mp3 for player in reach_players.values()]},
     }
+    listed = (view.target or {}).get("skipped", [])
     rows = view.result.get("heldout") or {}
     spread = view.result.get("spread") or {}
     return one_file(
@@ -107,7 +108,9 @@ def page(view: View) -> bytes:
         reach_players=reach_players,
         reach_order={name: k for k, name in enumerate(reach_players)},
         provenance=_provenance(view),
-        skipped=(view.target or {}).get("skipped", [])[:MOST_SKIPPED],
+        skipped=[file for file in listed if file.get("files", 1)][:MOST_SKIPPED],
+        skipped_count=sum(file.get("files", 1) for file in listed),
+        changed=[file for file in listed if not file.get("files", 1)][:MOST_SKIPPED],
         settings=json.dumps(view.plan.resolved()["study"], indent=1),
         nebula=_download(view.tuned),
         sounds=sounds,

@@ -102,7 +102,7 @@ class SplitTarget:
             "source": self.source.text,
             "usable": len(self.embedded.keys),
             "held_out": int(self.held.sum()),
-            "skipped": [{"name": s.name, "reason": s.reason} for s in self.embedded.skipped],
+            "skipped": [file.as_json() for file in self.embedded.skipped],
             "grouped_by": self.grouped_by.value,
             "groups": len(set(self.groups.tolist())),
         }
@@ -153,11 +153,12 @@ def _joined(source: Source, parts: Sequence[Embedded]) -> Embedded:
             f"{source.text}: all embeddings together can use {len(kept)} sounds; {LEAST_SOUNDS} are needed"
         )
     rows = [[place[key] for key in kept] for place in places]
-    skipped = {file.name: file for part in parts for file in part.skipped}
+    told = [file for part in parts for file in part.skipped]
+    skipped = {file.name: file for file in sorted(told, key=lambda file: file.files > 0)}  # not used by one: not used
     return Embedded(
         np.concatenate([part.vectors[row] for part, row in zip(parts, rows, strict=True)], axis=1),
         tuple(kept),
         tuple(parts[0].names[k] for k in rows[0]),
         tuple(parts[0].folders[k] for k in rows[0]),
-        tuple(skipped[name] for name in sorted(skipped)),
+        tuple(sorted(skipped.values(), key=lambda file: (not file.is_kind, file.name))),
     )

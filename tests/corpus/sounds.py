@@ -14,6 +14,19 @@ FORMATS = {
     "mp3": ("MP3", "MPEG_LAYER_III"),
     "aiff": ("AIFF", "PCM_16"),
 }
+MORE_FORMATS = {
+    "opus": ("OGG", "OPUS"),
+    "oga": ("OGG", "VORBIS"),
+    "aifc": ("AIFF", "ULAW"),
+    "au": ("AU", "PCM_16"),
+    "caf": ("CAF", "PCM_16"),
+    "w64": ("W64", "PCM_16"),
+    "rf64": ("RF64", "PCM_16"),
+    "svx": ("SVX", "PCM_16"),
+    "voc": ("VOC", "PCM_16"),
+    "nist": ("NIST", "PCM_16"),
+    "avr": ("AVR", "PCM_16"),
+}
 
 
 def tone(hertz: float, seconds: float = 0.25, sample_rate: int = 8000) -> np.ndarray:
@@ -29,7 +42,8 @@ def burst(number: int, samples: int = 1000) -> np.ndarray:
 
 def write(path: Path, audio: np.ndarray, sample_rate: int = 8000, subtype: str | None = None) -> Path:
     """Write a file in the format its extension (in lower case) names; (samples,) or (samples, channels)."""
-    kind, usual = FORMATS[path.suffix[1:].lower().replace("aif", "aiff").replace("aifff", "aiff")]
+    extension = path.suffix[1:].lower()
+    kind, usual = (FORMATS | MORE_FORMATS)["aiff" if extension == "aif" else extension]
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, audio, sample_rate, format=kind, subtype=subtype or usual)
     return path

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from nebula_tune.corpus.folder import read_audio
+from nebula_tune.corpus.folder import ReadSound, read_audio, read_sound
 from nebula_tune.corpus.prepare import Prepare, as_read, prepare
 from nebula_tune.corpus.source import Folder, NebulaSounds, Source, WhiteNoise, white_noise
 from nebula_tune.embedding import embed as embedded
@@ -43,11 +43,11 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of files decoded from now on."""
     names: list[str] = []
 
-    def counting(path: Path, sample_rate: int, style: Prepare = Prepare.ONSET) -> np.ndarray:
+    def counting(path: Path, sample_rate: int, style: Prepare = Prepare.ONSET) -> ReadSound:
         names.append(path.name)
-        return read_audio(path, sample_rate, style)
+        return read_sound(path, sample_rate, style)
 
-    monkeypatch.setattr(embedded, "read_audio", counting)
+    monkeypatch.setattr(embedded, "read_sound", counting)
     return names
 
 
@@ -80,6 +80,20 @@ def test_files_that_cannot_be_used_are_skipped_with_their_reasons(target: Path) 
     assert skipped["zz_copy.wav"] == skipped["zz_same_audio.flac"] == "duplicate of kit-0/00.wav"
     assert skipped["zz_dangling.wav"].startswith("unreadable")
     assert np.isfinite(corpus.vectors).all()
+
+
+def test_what_is_told_of_a_file_is_told_again_from_the_cache(target: Path) -> None:
+    cut = target / "kit-0/00.wav"
+    cut.write_bytes(cut.read_bytes()[:-200])
+    (target / "song.m4a").touch()
+    (target / "again").symlink_to(target / "kit-0")
+    told = {
+        "1 .m4a file is not read": ("convert it to wav or flac (with ffmpeg, for instance)", 1),
+        "again": ("a link to kit-0, which is read already", 1),
+        "kit-0/00.wav": ("cut short: 0.11 s used", 0),
+    }
+    for _ in range(2):
+        assert {file.name: (file.reason, file.files) for file in embed(target).skipped} == told
 
 
 def test_fewer_than_16_usable_sounds_are_refused_naming_a_reason(target: Path) -> None:

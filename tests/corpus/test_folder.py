@@ -27,7 +27,7 @@ def test_audio_is_found_recursively_in_the_order_of_relative_names(tmp_path: Pat
 
 def test_a_folder_without_audio_a_file_and_nothing_are_refused(tmp_path: Path) -> None:
     (tmp_path / "readme.txt").touch()
-    with pytest.raises(CorpusError, match=r"holds no audio files \(aif, aiff, flac, mp3, ogg, wav\)"):
+    with pytest.raises(CorpusError, match=r"holds no audio files \(8svx, aif, aifc, aiff, .*flac, .*wav, wave, wve\)"):
         find_audio(tmp_path)
     with pytest.raises(CorpusError, match=r"readme\.txt is not a folder"):
         find_audio(tmp_path / "readme.txt")
@@ -88,7 +88,6 @@ UNUSABLE = {
     "no_samples.wav": (lambda p: write(p, np.zeros(0, np.float32)), "empty"),
     "zeros.wav": (lambda p: write(p, np.zeros(900, np.float32)), "silent"),
     "too_quiet.wav": (lambda p: write(p, 9e-5 * np.ones(900, np.float32), subtype="FLOAT"), "silent"),
-    "opposite_channels.wav": (lambda p: write(p, np.stack([burst(0), -burst(0)], axis=1)), "silent"),
     "nan.wav": (lambda p: with_samples(p, np.nan), "not finite"),
     "infinite.wav": (lambda p: with_samples(p, np.inf), "not finite"),
     "both_infinities.wav": (lambda p: with_samples(p, np.inf, -np.inf), "not finite"),
@@ -104,16 +103,6 @@ def test_a_file_that_cannot_be_used_says_why(tmp_path: Path, name: str) -> None:
     with pytest.raises(Unusable, match=reason) as caught:
         read_audio(tmp_path / name, 8000)
     assert "\n" not in str(caught.value)
-
-
-def test_a_truncated_file_is_read_as_far_as_it_goes_or_refused(tmp_path: Path) -> None:
-    for extension in FORMATS:
-        path = write(tmp_path / f"cut.{extension}", burst(3, 8000))
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-        try:
-            assert 0 < len(read_audio(path, 8000)) <= 8000 + 1200
-        except Unusable as error:
-            assert "unreadable" in str(error)
 
 
 def test_a_quiet_sound_is_not_silent(tmp_path: Path) -> None:
