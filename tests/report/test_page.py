@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import signal
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,7 +23,7 @@ from nebula_tune.report.view import View, _constellation
 from nebula_tune.results import figure
 from nebula_tune.storage.ledger import Ledger
 from tests.report.conftest import Reported
-from tests.study.tiny import TinyStudy, make_target
+from tests.study.tiny import TinyStudy, let_go, make_target
 
 
 @pytest.fixture(autouse=True)
@@ -125,7 +126,7 @@ def test_without_its_target_a_page_is_made_and_says_so(reported: Reported, tmp_p
 def test_a_study_that_is_not_finished_has_a_page(reported: Reported, tmp_path: Path) -> None:
     study = TinyStudy(tmp_path, reported.target)
     process = study.run_until(8)
-    process.terminate()
+    let_go(process, signal.SIGTERM)
     process.communicate(timeout=120)
     view = View.of(Ledger(study.storage, create=False), "tiny")
     text = page(view).decode()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from nebula_tune.errors import NebulaTuneError
 from nebula_tune.storage.ledger import Ledger
-from tests.study.tiny import TRIALS, TinyStudy
+from tests.study.tiny import TinyStudy
 
 
 class ServiceStudy(TinyStudy):
@@ -40,20 +38,6 @@ def wait_for(condition: object, seconds: float = 60) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def midway(study: TinyStudy, begin: Callable[[], subprocess.Popen[str]]) -> subprocess.Popen[str]:
-    """A study stopped (SIGSTOP) after some trials: begun anew where it was over before that could be seen."""
-    for _ in range(10):
-        process = begin()
-        process.send_signal(signal.SIGSTOP)
-        if 0 < study.count() < TRIALS and process.poll() is None:
-            return process
-        process.send_signal(signal.SIGCONT)
-        finish(process)
-        study.forget()
-        study.nebula.unlink()
-    raise AssertionError("ten studies were over before they could be disturbed")
 
 
 def finish(process: subprocess.Popen[str], seconds: float = 300) -> str:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.service.cluster import Nodes, events
-from tests.service.studies import assert_same, finish, midway, wait_for
-from tests.study.tiny import TRIALS, TinyStudy
+from tests.service.studies import assert_same, finish, wait_for
+from tests.study.tiny import TRIALS, TinyStudy, let_go, wait_until_it_stops
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
@@ -34,8 +34,13 @@ class ClusterStudy(TinyStudy):
         nodes.at_least(2)
         self.address = nodes.address
 
-    def begin(self, trials: int, *options: str) -> subprocess.Popen[str]:
-        return self.run_until(trials, "--executor", "ray", "--ray-address", self.address, *options)
+    @property
+    def here(self) -> tuple[str, ...]:
+        """Options of a run on the cluster."""
+        return ("--executor", "ray", "--ray-address", self.address)
+
+    def begin(self, trials: int, *options: str, then: int | None = None) -> subprocess.Popen[str]:
+        return self.run_until(trials, *self.here, *options, then=then)
 
     @property
     def workers(self) -> list[int]:
@@ -49,25 +54,24 @@ def study(tmp_path: Path, target: Path, nodes: Nodes) -> ClusterStudy:
 
 
 def test_a_worker_killed_and_the_coordinator_killed(study: ClusterStudy, undisturbed: TinyStudy) -> None:
-    process = midway(study, lambda: study.begin(4))
+    process = study.begin(4, then=8)
     os.kill(study.workers[-1], signal.SIGKILL)
-    before = study.count()
-    process.send_signal(signal.SIGCONT)
-    wait_for(lambda: study.count() > before + 3 or process.poll() is not None)
+    let_go(process)
+    wait_until_it_stops(process)
     process.kill()
     process.communicate()
     assert study.count() < TRIALS
-    finish(study.begin(0))
+    finish(study.start(*study.here))
     assert_same(study, undisturbed)
 
 
 @pytest.mark.slow
 def test_a_node_killed_and_another_joining(study: ClusterStudy, undisturbed: TinyStudy, nodes: Nodes) -> None:
-    process = midway(study, lambda: study.begin(3))
+    process = study.begin(3)
     known = len(study.workers)
     nodes.kill()
     nodes.add()
-    process.send_signal(signal.SIGCONT)
+    let_go(process)
     finish(process)
     assert_same(study, undisturbed)
     assert known >= 1
@@ -75,16 +79,16 @@ def test_a_node_killed_and_another_joining(study: ClusterStudy, undisturbed: Tin
 
 @pytest.mark.slow  # waits for time limits, which a busy machine may miss
 def test_a_worker_that_hangs_is_replaced_in_time(study: ClusterStudy, undisturbed: TinyStudy) -> None:
-    process = midway(study, lambda: study.begin(4, "--task-timeout", "4"))
+    process = study.begin(4, "--task-timeout", "4")
     os.kill(study.workers[-1], signal.SIGSTOP)
-    process.send_signal(signal.SIGCONT)
+    let_go(process)
     assert "a worker hangs" in finish(process)
     assert_same(study, undisturbed)
 
 
 def test_an_address_where_no_cluster_is_gets_one_clear_line(study: ClusterStudy) -> None:
     study.address = "127.0.0.1:1"
-    _, err = study.begin(0).communicate(timeout=120)
+    _, err = study.start(*study.here).communicate(timeout=120)
     assert "cannot join the Ray cluster at 127.0.0.1:1" in err.strip().splitlines()[-1]
 
 
@@ -93,6 +97,7 @@ def test_workers_join_while_a_study_runs(study: ClusterStudy, nodes: Nodes) -> N
     process = study.begin(1, "--sounds", "2000", "--trials", "2000")
     before = len(set(study.workers))
     nodes.add()
+    let_go(process)
     wait_for(lambda: len(set(study.workers)) > before or process.poll() is not None)
     assert process.poll() is None
     process.kill()

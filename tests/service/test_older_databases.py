@@ -15,7 +15,7 @@ from nebula_tune.storage.schema import OF_STUDY, VERSION, schema
 from nebula_tune.study.status import exported_nebula, study_status
 from tests.service.postgres import Postgres
 from tests.service.studies import ServiceStudy, assert_same, finish
-from tests.study.tiny import TRIALS, TinyStudy, command
+from tests.study.tiny import TRIALS, TinyStudy, command, let_go
 
 
 def golden(folder: Path, version: int) -> str:
@@ -82,7 +82,7 @@ def test_a_study_begun_on_sqlite_goes_on_on_postgresql(
 ) -> None:
     begun = TinyStudy(tmp_path, target)
     process = begun.run_until(8)
-    process.send_signal(signal.SIGINT)
+    let_go(process, signal.SIGINT)
     process.communicate(timeout=120)
     count = begun.count()
     moved = ServiceStudy(tmp_path, target, postgres.url())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ from nebula_tune.storage.connection import is_lost
 from nebula_tune.storage.ledger import Ledger, TrialWriter
 from nebula_tune.trial import Point
 from tests.service.postgres import Postgres, free_port
-from tests.service.studies import ServiceStudy, assert_same, finish, midway
+from tests.service.studies import ServiceStudy, assert_same, finish
 from tests.study.test_ledger import NAMES, score
-from tests.study.tiny import TRIALS, TinyStudy, command
+from tests.study.tiny import TRIALS, TinyStudy, command, let_go
 
 
 @pytest.fixture
@@ -35,7 +34,7 @@ def test_a_study_on_postgresql_equals_one_on_sqlite(study: ServiceStudy, undistu
 
 
 def test_a_killed_coordinator_goes_on_on_postgresql(study: ServiceStudy, undisturbed: TinyStudy) -> None:
-    process = midway(study, lambda: study.run_until(8))
+    process = study.run_until(8)
     process.kill()
     process.communicate()
     assert 0 < study.count() < TRIALS
@@ -46,9 +45,9 @@ def test_a_killed_coordinator_goes_on_on_postgresql(study: ServiceStudy, undistu
 def test_a_server_killed_in_mid_study_costs_seconds_not_the_study(
     study: ServiceStudy, undisturbed: TinyStudy, postgres: Postgres
 ) -> None:
-    process = midway(study, lambda: study.run_until(6))
+    process = study.run_until(6)
     postgres.kill()
-    process.send_signal(signal.SIGCONT)
+    let_go(process)
     time.sleep(1.5)
     assert process.poll() is None
     postgres.start()

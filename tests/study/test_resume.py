@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.service.studies import assert_same
-from tests.study.tiny import TRIALS, TinyStudy, make_target
+from tests.study.tiny import TRIALS, TinyStudy, let_go, make_target
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
@@ -29,7 +29,7 @@ def test_a_study_killed_and_run_again_equals_an_undisturbed_one(
 def test_ctrl_c_stops_with_130_and_says_how_to_go_on(tmp_path: Path, target: Path, undisturbed: TinyStudy) -> None:
     study = TinyStudy(tmp_path, target)
     process = study.run_until(8)
-    process.send_signal(signal.SIGINT)
+    let_go(process, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "the same command goes on" in err.splitlines()[-1]
@@ -93,7 +93,7 @@ def test_a_file_of_another_study_is_not_replaced(tmp_path: Path, target: Path) -
 
 def test_two_coordinators_cannot_run_one_study(tmp_path: Path, target: Path) -> None:
     study = TinyStudy(tmp_path, target)
-    first = study.run_until(2, "--trials", "2000")
+    let_go(first := study.run_until(2, "--trials", "2000"))
     second = study.start("--trials", "2000")
     _, err = second.communicate(timeout=120)
     first.kill()

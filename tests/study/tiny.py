@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,28 @@ def make_target(folder: Path, sounds: int = 30) -> Path:
     return folder
 
 
+# The command, which stops itself after some trials are written: whoever is faster, it is still at work then.
+PAUSING = """
+import os, signal
+from nebula_tune.storage.ledger import TrialWriter
+
+written, write = 0, TrialWriter.write
+
+def write_and_pause(self, *trial):
+    global written
+    row = write(self, *trial)
+    written += 1
+    if written in PAUSES:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return row
+
+TrialWriter.write = write_and_pause
+
+from nebula_tune.cli.app import main
+main()
+"""
+
+
 class TinyStudy:
     """One study in a folder of its own."""
 
@@ -52,13 +74,14 @@ class TinyStudy:
         self.storage = f"sqlite:///{folder}/studies.db"
         self.nebula = folder / "nebulae" / "tiny.json"
 
-    def start(self, *options: str, report: bool = False) -> subprocess.Popen[str]:
+    def start(self, *options: str, report: bool = False, pauses: tuple[int, ...] = ()) -> subprocess.Popen[str]:
+        """Begin or go on; the process stops itself (SIGSTOP) once so many trials of its own are written."""
         arguments = ["run", "--target", str(self.target), "--study", "tiny.yaml", "--name", "tiny"]
         if not report:
             arguments.append("--no-report")
         if "--executor" not in options:
             arguments += ["--executor", "inline"]
-        return command(self.folder, *arguments, "--storage", self.storage, *options)
+        return command(self.folder, *arguments, "--storage", self.storage, *options, pauses=pauses)
 
     def run(self, *options: str, report: bool = False) -> dict[str, Any]:
         """Run to the end; what it tells as JSON. With ``report`` it also writes its page."""
@@ -68,11 +91,10 @@ class TinyStudy:
         told: dict[str, Any] = json.loads(out)
         return told
 
-    def run_until(self, trials: int, *options: str) -> subprocess.Popen[str]:
-        """Start, and return once so many trials are written."""
-        process = self.start(*options)
-        while process.poll() is None and self.count() < trials:
-            time.sleep(0.01)
+    def run_until(self, trials: int, *options: str, then: int | None = None) -> subprocess.Popen[str]:
+        """A study that stands still (SIGSTOP) with so many trials written, and later with ``then``."""
+        process = self.start(*options, pauses=(trials,) if then is None else (trials, then))
+        wait_until_it_stops(process)
         return process
 
     def count(self) -> int:
@@ -97,10 +119,26 @@ class TinyStudy:
         return by_key
 
 
-def command(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def wait_until_it_stops(process: subprocess.Popen[str]) -> None:
+    """Until a process has stopped itself; fails where it ends instead."""
+    state = os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    if state is None or state.si_code != os.CLD_STOPPED:
+        _, err = process.communicate()
+        raise AssertionError(f"it ended instead of standing still: {err}")
+
+
+def let_go(process: subprocess.Popen[str], *signals: signal.Signals) -> None:
+    """Send a process that stands still these signals, and let it go on."""
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOHANG)  # what was waited for is over
+    for each in (*signals, signal.SIGCONT):
+        process.send_signal(each)
+
+
+def command(folder: Path, *arguments: str, pauses: tuple[int, ...] = ()) -> subprocess.Popen[str]:
     """nebula-tune with these arguments, in this folder."""
+    how = ["-c", PAUSING.replace("PAUSES", repr(pauses))] if pauses else ["-m", "nebula_tune.cli"]
     return subprocess.Popen(
-        [sys.executable, "-m", "nebula_tune.cli", *arguments],
+        [sys.executable, *how, *arguments],
         cwd=folder,
         env=os.environ.copy(),
         stdout=subprocess.PIPE,
