@@ -86,7 +86,7 @@ def read_audio(path: Path, sample_rate: int, style: Prepare = Prepare.ONSET) -> 
     A constant offset is taken out as ``style`` says, here already: resampled, it would ring at the sound's ends.
     """
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(os.fsencode(path)) as file:
             rate = file.samplerate
             audio = file.read(LONGEST_SECONDS * rate, dtype="float32", always_2d=True)
     except (OSError, RuntimeError, ValueError) as error:

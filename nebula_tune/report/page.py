@@ -18,6 +18,7 @@ from nebula_tune.report.view import View
 from nebula_tune.results import figure
 from nebula_tune.storage.store import Store, Stored
 from nebula_tune.synth.indices import Purpose, first_index
+from nebula_tune.words import all_printable
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 MOST_CHANGED = 12  # parameters shown at once; the others open on a click
@@ -106,11 +107,11 @@ def page(view: View) -> bytes:
         reach=reach,
         reach_players=reach_players,
         reach_order={name: k for k, name in enumerate(reach_players)},
-        provenance=_provenance(view),
-        skipped=(view.target or {}).get("skipped", [])[:MOST_SKIPPED],
+        provenance=all_printable(_provenance(view)),
+        skipped=all_printable((view.target or {}).get("skipped", [])[:MOST_SKIPPED]),
         settings=json.dumps(view.plan.resolved()["study"], indent=1),
         nebula=_download(view.tuned),
-        sounds=sounds,
+        sounds=all_printable(sounds),
     )
 
 
