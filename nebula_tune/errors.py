@@ -4,11 +4,18 @@ Each message is one line that says what is wrong, where, and what to do about it
 ``exit_code`` is what the command line ends with (0 done, 1 failed while running, 2 bad input).
 """
 
+from __future__ import annotations
+
+from nebula_tune.words import printable
+
 
 class NebulaTuneError(Exception):
-    """Base of all errors a user may meet."""
+    """Base of all errors a user may meet. What it says is printable, whatever names it names."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class UserInputError(NebulaTuneError, ValueError):

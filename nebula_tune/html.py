@@ -7,6 +7,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from nebula_tune.words import printable
+
 SHARED = Path(__file__).resolve().parent / "templates"
 
 
@@ -23,6 +25,7 @@ def one_file(folder: Path, name: str, **content: Any) -> bytes:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_visible,
     )
     style, script = (_joined(folder, name, suffix) for suffix in ("css", "js"))
     page = environment.get_template(f"{name}.html").render(
@@ -31,8 +34,16 @@ def one_file(folder: Path, name: str, **content: Any) -> bytes:
     return page.encode()
 
 
+def _visible(value: Any) -> Any:
+    """A text with everything in it visible; ends of lines are what they are on a page."""
+    if type(value) is not str:  # what is HTML already is of another type
+        return value
+    return "\n".join(printable(line) for line in value.split("\n"))
+
+
 def _joined(folder: Path, name: str, suffix: str) -> str:
-    return "\n".join((place / f"{stem}.{suffix}").read_text() for place, stem in ((SHARED, "base"), (folder, name)))
+    parts = (SHARED / f"base.{suffix}", folder / f"{name}.{suffix}")
+    return "\n".join(part.read_text(encoding="utf-8") for part in parts)
 
 
 def _policy(style: str, script: str) -> str:

@@ -184,6 +184,7 @@ def _with_bad_curve(path: Path) -> None:
     path.write_text(json.dumps(entries))
 
 
+NO_NAMES = ("-x", "--json", ".", "..", ".x", "../x", "a/b", "a b", "", "a\u3164", "a\x1b", "\udce9", "a" * 101)
 BAD = [
     (["run"], 2, "--target"),
     (["run", "--target", "nowhere"], 2, "nowhere does not exist"),
@@ -207,6 +208,15 @@ BAD = [
     (["run", "--target", "sounds", "--sounds", "x"], 2, "Invalid value for '--sounds'"),
     (["run", "--target", "sounds", "--group-by", "folder"], 2, "--group-by file"),
     (["run", "--bogus"], 2, "--bogus"),
+    (["run", "--target", "sounds", "--time-limit", "nan"], 2, "--time-limit nan: minutes above 0"),
+    (["run", "--target", "sounds", "--time-limit", "inf"], 2, "without it there is no limit"),
+    (["run", "--target", "sounds", "--task-timeout", "nan"], 2, "--task-timeout nan: seconds above 0"),
+    (["run", "--target", "sounds", "--task-timeout", "inf"], 2, "--task-timeout inf: seconds above 0"),
+    (["run", "--target", "sounds", "--gpu-share", "nan"], 2, "--gpu-share nan: above 0"),
+    (["run", "--target", "sounds", "--embedding", "logmel=nan,mss=1"], 2, "--embedding"),
+    (["run", "--target", "sounds", "--embedding", "logmel", "--weights", "w"], 2, "weights (it has none); it takes"),
+    *((["run", "--target", "sounds", "--name", name], 2, "neither '.' nor '-' first") for name in NO_NAMES),
+    (["render", "drum", "--count", "1", "--seconds", "nan", "--out", "x"], 2, "0 < seconds"),
     (["status"], 2, "no studies here"),
     (["status", "--storage", "sqlite:///text.txt"], 1, "not a database"),
     (["render", "nope", "--count", "1", "--out", "x"], 2, "no nebula 'nope'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 from typing import Annotated, Any, NoReturn
@@ -11,6 +12,7 @@ import typer
 from nebula_tune import __version__
 from nebula_tune.cli import corpora, judging, run, studies
 from nebula_tune.errors import NebulaTuneError
+from nebula_tune.words import DEGRADING, printable
 
 INTERRUPTED = 130  # exit code
 
@@ -47,6 +49,7 @@ for command in COMMANDS:
 def main() -> NoReturn:
     """Entry point: run the app, and turn every foreseen error into one line and an exit code."""
     signal.signal(signal.SIGTERM, _terminate)
+    _degrade_outputs()
     try:
         code = app(standalone_mode=False)
     except KeyboardInterrupt:
@@ -79,9 +82,16 @@ def _usage(error: Exception) -> NoReturn:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"nebula-tune: {' '.join(message.split())}", file=sys.stderr)
+    print(f"nebula-tune: {printable(' '.join(message.split()))}", file=sys.stderr)
     sys.stderr.flush()
     sys.exit(code)
+
+
+def _degrade_outputs() -> None:
+    """Where an output's encoding lacks a character, another takes its place, unless the environment says what."""
+    for output in (sys.stdout, sys.stderr):
+        if isinstance(output, io.TextIOWrapper) and output.errors in ("strict", "surrogateescape", "backslashreplace"):
+            output.reconfigure(errors=DEGRADING)
 
 
 def _terminate(*_: object) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,11 +10,11 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, TimeRemainingColumn
 
 from nebula_tune.results import figure
+from nebula_tune.terminal import Sheet, SheetColumn, plain_console, plain_text, say
+from nebula_tune.words import json_text, printable
 
 FIRST_FEW = 5
 # What guards count, and how it is called in a table.
@@ -27,16 +26,17 @@ SHARES = {
     "wide_sweep": "wide sweep",
 }
 LINE_EVERY = 15.0  # seconds between progress lines where there is no terminal
+ROOM_FOR_BAR = 72  # columns; where there are fewer, figures have them
+SOUNDS_OF = SheetColumn("sounds of", "left", folds=True)
 
 
 def _progress(console: Console, *extra: str) -> Progress:
+    columns: list[ProgressColumn] = [plain_text("{task.description}"), MofNCompleteColumn()]
+    if console.width >= ROOM_FOR_BAR:
+        spinner = SpinnerColumn("dots" if console.encoding.startswith("utf") else "line")
+        columns = [spinner, columns[0], BarColumn(), columns[1], *map(plain_text, extra), TimeRemainingColumn()]
     return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        *(TextColumn(text) for text in extra),
-        TimeRemainingColumn(),
+        *columns,
         console=console,
         transient=True,
         disable=not console.is_terminal,
@@ -45,7 +45,7 @@ def _progress(console: Console, *extra: str) -> Progress:
 
 def note(text: str) -> None:
     """A line for the user, on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def print_skipped(where: str, skipped: Sequence[Mapping[str, str]], verbose: bool) -> None:
@@ -76,7 +76,7 @@ def _listed(skipped: Sequence[Mapping[str, str]], verbose: bool) -> Iterator[str
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on stderr, moved by calling it with (done, total)."""
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     with _progress(console) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
@@ -86,8 +86,8 @@ class RunConsole:
     """Reporter of a run: notes, a bar for each phase with best, rate and time left, and the score card."""
 
     def __init__(self, quiet: bool, verbose: bool) -> None:
-        self._console = Console(stderr=True, highlight=False)
-        self._out = self._console if quiet else Console(highlight=False)
+        self._console = plain_console(stderr=True)
+        self._out = self._console if quiet else plain_console()
         self._verbose = verbose
         self._bar = _progress(self._console, "{task.fields[best]}", "{task.fields[rate]}")
         self._task: Any = None
@@ -106,7 +106,7 @@ class RunConsole:
 
     def note(self, text: str) -> None:
         """A line the user should read."""
-        self._console.print(text, soft_wrap=True, markup=False)
+        say(self._console, text)
 
     def loading(self, done: int, total: int) -> None:
         """The target's sounds are being embedded."""
@@ -161,30 +161,30 @@ class RunConsole:
         if verdicts := report.get("told_apart"):
             self._told_apart(verdicts)
         for line in report.get("doubts", ()):
-            self._out.print(f"against it: {line}", markup=False, soft_wrap=True)
+            say(self._out, f"against it: {line}")
         if other := report.get("other"):
             self._other(other)
         if choice := report.get("chosen"):
             taken = choice["candidates"][choice["chosen"]]
-            self._out.print(
+            say(
+                self._out,
                 f"chosen among {len(choice['candidates'])} nebulae of the search by {choice['by']}, which no trial "
                 f"heard: phase {taken['phase']}, after {taken['trials']} trials",
-                soft_wrap=True,
             )
         if report["heldout"]:
             self._score_card(report)
         if report.get("reach"):
-            self._out.print(_reached(report["reach"]), soft_wrap=True)
+            say(self._out, _reached(report["reach"]))
         if report.get("spread"):
             self._spread(report["spread"])
         if not report.get("improves", True):
             fresh = "held-out sounds" if report["heldout"] else "fresh sounds"
             self._out.print(f"no improvement on {fresh}: the tuned nebula does no better than the start")
-        self._out.print(f"nebula: {report['nebula']}", markup=False, soft_wrap=True)
+        say(self._out, f"nebula: {report['nebula']}")
         if constellation := report.get("constellation"):
             self._constellation(constellation)
         if "page" in report:
-            self._out.print(f"report: {report['page']}", markup=False, soft_wrap=True)
+            say(self._out, f"report: {report['page']}")
 
     def _score_card(self, report: Mapping[str, Any]) -> None:
         rows: Mapping[str, Mapping[str, Any]] = report["heldout"]
@@ -201,12 +201,10 @@ class RunConsole:
     def _told_apart(self, verdicts: Mapping[str, Any]) -> None:
         """What the judges say, first of all."""
         title = f"told from {verdicts['real_sounds']} real sounds ({verdicts['real']}); 0.5 = cannot, 1 = always"
-        table = Table(title=title, title_justify="left")
-        for column in ("sounds of", "network (AUC)", "linear classifier"):
-            table.add_column(column, justify="left" if column == "sounds of" else "right")
+        sheet = Sheet((SOUNDS_OF, SheetColumn("network (AUC)"), SheetColumn("linear classifier")), title)
         for name, auc in verdicts["network"].items():
-            table.add_row(name, f"{auc:.3f}", f"{verdicts['linear'][name]:.3f}")
-        self._out.print(table)
+            sheet.add(name, f"{auc:.3f}", f"{verdicts['linear'][name]:.3f}")
+        sheet.show(self._out)
 
     def _other(self, other: Mapping[str, Any]) -> None:
         """What an embedding says that nothing was tuned on."""
@@ -214,62 +212,63 @@ class RunConsole:
         self._distances(title, other["heldout"])
         if verdicts := other.get("told_apart"):  # a study finished before there was a network judge
             shares = ", ".join(f"{name} {value:.2f}" for name, value in verdicts.items() if not name.startswith("real"))
-            self._out.print(
+            say(
+                self._out,
                 f"told from {verdicts['real_sounds']} real sounds ({verdicts['real']}) by a linear classifier, "
                 f"0.5 = it cannot: {shares}",
-                soft_wrap=True,
             )
 
     def _constellation(self, constellation: Mapping[str, Any]) -> None:
-        self._out.print(f"constellation: {constellation['file']}", markup=False, soft_wrap=True)
+        say(self._out, f"constellation: {constellation['file']}")
         new = constellation["novelty"]
-        self._out.print(
+        say(
+            self._out,
             f"  {constellation['atoms']} atoms, as varied as {constellation['effective_atoms']:.0f} equal ones; spread "
             f"{constellation['spread']:g}; {constellation['rounds']} rounds; "
-            f"shrunk by {constellation['shrinkage']:.0%} towards the nebula\n"
+            f"shrunk by {constellation['shrinkage']:.0%} towards the nebula",
+        )
+        say(
+            self._out,
             f"  nearest fitted sound: {figure(new['to_target'])} from its sounds, {figure(new['among_real'])} from "
             f"held-out ones; {new['copies']:.1%} nearer than all but 5 % of those",
-            soft_wrap=True,
         )
 
     def _distances(self, title: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
-        table = Table(title=title, title_justify="left")
-        table.add_column("sounds of")
-        for column in ("eq. 2", "unbiased", "95 % interval", "n", "m"):
-            table.add_column(column, justify="right")
+        sheet = Sheet((SOUNDS_OF, *map(SheetColumn, ("eq. 2", "unbiased", "95 % interval", "n", "m"))), title)
         for name, row in rows.items():
             low, high = row["ci95"]
             figures = (figure(row["mmd"]), figure(row["mmd_unbiased"]), f"{figure(low)} … {figure(high)}")
-            table.add_row(name, *figures, str(row["n"]), str(row["m"]))
-        self._out.print(table)
+            sheet.add(name, *figures, str(row["n"]), str(row["m"]))
+        sheet.show(self._out)
 
     def _spread(self, spread: Mapping[str, Mapping[str, Any]]) -> None:
-        table = Table(title="spread of 1024 fresh sounds", title_justify="left")
-        for column in ("sounds of", "mean distance", "95 % interval"):
-            table.add_column(column, justify="left" if column == "sounds of" else "right")
+        sheet = Sheet(
+            (SOUNDS_OF, SheetColumn("mean distance"), SheetColumn("95 % interval")), "spread of 1024 fresh sounds"
+        )
         for name, row in spread.items():
             low, high = row["ci95"]
-            table.add_row(name, figure(row["value"]), f"{figure(low)} … {figure(high)}")
-        self._out.print(table)
+            sheet.add(name, figure(row["value"]), f"{figure(low)} … {figure(high)}")
+        sheet.show(self._out)
         self._shares(spread)
 
     def _shares(self, rows: Mapping[str, Mapping[str, float]]) -> None:
-        table = Table(title="shares of these sounds", title_justify="left")
-        for column in ("sounds of", *SHARES.values()):
-            table.add_column(column, justify="left" if column == "sounds of" else "right")
+        sheet = Sheet((SOUNDS_OF, *map(SheetColumn, SHARES.values())), "shares of these sounds")
         for name, row in rows.items():
-            table.add_row(name, *(f"{100 * row[share]:.1f} %" if share in row else "-" for share in SHARES))
-        self._out.print(table)
+            sheet.add(name, *(f"{100 * row[share]:.1f} %" if share in row else "-" for share in SHARES))
+        sheet.show(self._out)
 
 
 def print_embeddings(embeddings: Sequence[Mapping[str, Any]]) -> None:
     """Embeddings as a table, and what makes the others ready."""
-    console = Console(highlight=False)
-    table = Table(box=None)
-    columns = ["embedding", "dimensions", "Hz", "seconds", "weights", "ready"]
+    console = plain_console()
     timed = any("seconds_a_sound" in embedding for embedding in embeddings)
-    for column in columns + (["seconds a sound"] if timed else []):
-        table.add_column(column, justify="right" if column in columns[1:4] else "left")
+    columns = [
+        SheetColumn("embedding", "left", folds=True),
+        *map(SheetColumn, ("dimensions", "Hz", "seconds")),
+        SheetColumn("weights", "left", folds=True),
+        SheetColumn("ready", "left"),
+    ]
+    sheet = Sheet(columns + ([SheetColumn("seconds a sound", "left")] if timed else []), box=None)
     for embedding in embeddings:
         cost = embedding.get("seconds_a_sound")
         row = [
@@ -280,28 +279,30 @@ def print_embeddings(embeddings: Sequence[Mapping[str, Any]]) -> None:
             embedding["licence"].partition(" (")[0],
         ]
         row += ["yes" if embedding["ready"] else "no"] + ([f"{cost:.4f}" if cost else "-"] if timed else [])
-        table.add_row(*row)
-    console.print(table)
+        sheet.add(*row)
+    sheet.show(console)
     if not all(embedding["ready"] for embedding in embeddings):
-        console.print("to make one ready: nebula-tune embeddings --fetch NAME; licences in full: --json", markup=False)
+        console.print("to make one ready: nebula-tune embeddings --fetch NAME; licences in full: --json")
 
 
 def print_reach(reach: Mapping[str, Any]) -> None:
     """How near a pool of sounds comes to a target, cluster by cluster."""
-    console = Console(highlight=False)
-    table = Table(title=f"{reach['target']} from {reach['pool']} sounds of {reach['nebula']}", title_justify="left")
-    for column in ("cluster", "sounds", "unreached", "median ratio", "farthest"):
-        table.add_column(column, justify="left" if column == "farthest" else "right")
+    console = plain_console()
+    figures = map(SheetColumn, ("cluster", "sounds", "unreached", "median ratio"))
+    sheet = Sheet(
+        (*figures, SheetColumn("farthest", "left", folds=True)),
+        f"{reach['target']} from {reach['pool']} sounds of {reach['nebula']}",
+    )
     for cluster in reach["clusters"]:
-        figures = (
+        sheet.add(
             str(cluster["cluster"]),
             str(cluster["size"]),
             str(cluster["unreached"]),
             f"{cluster['median_ratio']:.2f}",
+            ", ".join(cluster["examples"][:2]),
         )
-        table.add_row(*figures, Text(", ".join(cluster["examples"][:2]), no_wrap=True, overflow="ellipsis"))
-    console.print(table)
-    console.print(_reached(reach), soft_wrap=True)
+    sheet.show(console)
+    say(console, _reached(reach))
 
 
 def _reached(reach: Mapping[str, Any]) -> str:
@@ -313,81 +314,79 @@ def _reached(reach: Mapping[str, Any]) -> str:
 
 def print_study(study: Mapping[str, Any]) -> None:
     """One study's status, line by line."""
-    console = Console(highlight=False)
+    console = plain_console()
     for key, value in study.items():
-        console.print(f"{key.replace('_', ' ')}: {'-' if value is None else value}", markup=False, soft_wrap=True)
+        say(console, f"{key.replace('_', ' ')}: {'-' if value is None else value}")
 
 
 def print_studies(studies: Sequence[Mapping[str, Any]]) -> None:
     """All studies as a table."""
-    console = Console(highlight=False)
-    table = Table()
-    for column in ("study", "state", "phase", "trials", "best", "trials/s"):
-        table.add_column(column)
+    columns = [SheetColumn("study", "left", folds=True)]
+    sheet = Sheet([*columns, *(SheetColumn(name, "left") for name in ("state", "phase", "trials", "best", "trials/s"))])
     for study in studies:
         best = "-" if study["best"] is None else figure(study["best"])
         rate = f"{study['trials_per_second']:.2f}"
-        table.add_row(
-            study["study"], study["state"], study["phase"], f"{study['complete']}/{study['total']}", best, rate
-        )
-    console.print(table)
+        sheet.add(study["study"], study["state"], study["phase"], f"{study['complete']}/{study['total']}", best, rate)
+    sheet.show(plain_console())
 
 
 def print_test(test: Mapping[str, str], as_json: bool) -> None:
     """Where a listening test is, and what it can show."""
     if as_json:
-        print(json.dumps(test, indent=1))
+        print(json_text(test))
         return
-    console = Console(highlight=False)
+    console = plain_console()
     for line in (
         f"page: {test['page']}",
         f"key: {test['key']} (tells which is which: leave it closed until the last ballot is in)",
         test["power"],
     ):
-        console.print(line, markup=False, soft_wrap=True)
+        say(console, line)
 
 
 def print_analysis(analysis: Mapping[str, Any], as_json: bool) -> None:
     """What ballots say: power first, then a table for each test, then strengths over all."""
     if as_json:
-        print(json.dumps(analysis, indent=1))
+        print(json_text(analysis))
         return
-    console = Console(highlight=False)
+    console = plain_console()
     for test in analysis["tests"]:
-        a, b = test["a"], test["b"]
-        console.print(f"power, said beforehand: {test['power_text']}", markup=False, soft_wrap=True)
-        passed_over = ", ".join(f"{side['name']} {side['passed_over']}" for side in (a, b))
-        console.print(f"silent or unreadable sounds passed over: {passed_over}", markup=False, soft_wrap=True)
-        table = Table(title=f"{a['name']} (A) against {b['name']} (B)", title_justify="left")
-        table.add_column("listener")
-        table.add_column("question")
-        for column in ("A chosen", "share", "95 % (Wilson)", "p", "repeats alike", "catches failed", "set kept"):
-            table.add_column(column, justify="right")
-        questions = {"like": f"more like {test['target_kind']}", "keep": "keep"}
-        for listener in test["listeners"]:
-            name = listener["listener"] + ("" if listener["finished"] else " (unfinished)")
-            for question, text in questions.items():
-                repeats, catches = listener["repeats"], listener["catches"]
-                extra = (f"{repeats[question]} of {repeats['n']}", f"{catches['failed']} of {catches['n']}")
-                vote = {"A": a["name"], "B": b["name"], None: "-"}[listener["browse"]]
-                table.add_row(name, text, *_count(listener[question]), *extra, vote)
-        pooled = test["pooled"]
-        for question, text in questions.items():
-            table.add_row("all", text, *_count(pooled[question]))
-        if "without_failed_catches" in pooled:
-            for question, text in questions.items():
-                table.add_row("all without a failed catch", text, *_count(pooled["without_failed_catches"][question]))
-        console.print(table)
+        _print_listeners(console, test)
     if max(len(rows) for rows in analysis["strengths"].values()) > 2:
         for question, rows in analysis["strengths"].items():
-            table = Table(title=f"Bradley-Terry strengths: {question}", title_justify="left")
-            for column in ("nebula", "strength", "95 % interval", "chosen", "linked set"):
-                table.add_column(column)
+            figures = (SheetColumn(name, "left") for name in ("strength", "95 % interval", "chosen", "linked set"))
+            sheet = Sheet((SheetColumn("nebula", "left", folds=True), *figures), f"Bradley-Terry strengths: {question}")
             for row in rows:
                 low, high = row["ci95"]
-                figures = (f"{row['strength']:+.2f}", f"{low:+.2f} … {high:+.2f}", f"{row['wins']} of {row['n']}")
-                table.add_row(row["name"], *figures, str(row["set"] + 1))
-            console.print(table)
+                cells = (f"{row['strength']:+.2f}", f"{low:+.2f} … {high:+.2f}", f"{row['wins']} of {row['n']}")
+                sheet.add(row["name"], *cells, str(row["set"] + 1))
+            sheet.show(console)
+
+
+def _print_listeners(console: Console, test: Mapping[str, Any]) -> None:
+    """One test's power and table."""
+    a, b = test["a"], test["b"]
+    say(console, f"power, said beforehand: {test['power_text']}")
+    passed_over = ", ".join(f"{side['name']} {side['passed_over']}" for side in (a, b))
+    say(console, f"silent or unreadable sounds passed over: {passed_over}")
+    figures = map(SheetColumn, ("A chosen", "share", "95 % (Wilson)", "p", "repeats alike", "catches failed"))
+    names = (SheetColumn("listener", "left", folds=True), SheetColumn("question", "left", folds=True))
+    sheet = Sheet((*names, *figures, SheetColumn("set kept", folds=True)), f"{a['name']} (A) against {b['name']} (B)")
+    questions = {"like": f"more like {test['target_kind']}", "keep": "keep"}
+    for listener in test["listeners"]:
+        name = listener["listener"] + ("" if listener["finished"] else " (unfinished)")
+        for question, text in questions.items():
+            repeats, catches = listener["repeats"], listener["catches"]
+            extra = (f"{repeats[question]} of {repeats['n']}", f"{catches['failed']} of {catches['n']}")
+            vote = {"A": a["name"], "B": b["name"], None: "-"}[listener["browse"]]
+            sheet.add(name, text, *_count(listener[question]), *extra, vote)
+    pooled = test["pooled"]
+    for question, text in questions.items():
+        sheet.add("all", text, *_count(pooled[question]))
+    if "without_failed_catches" in pooled:
+        for question, text in questions.items():
+            sheet.add("all without a failed catch", text, *_count(pooled["without_failed_catches"][question]))
+    sheet.show(console)
 
 
 def _count(count: Mapping[str, Any]) -> tuple[str, str, str, str]:

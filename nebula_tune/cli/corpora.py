@@ -9,6 +9,7 @@ import typer
 
 from nebula_tune.cli.types import Seed
 from nebula_tune.errors import NebulaError
+from nebula_tune.words import printable
 
 
 def render(
@@ -90,7 +91,8 @@ def dataset(
     print_skipped(
         str(out), [{"name": preset["preset"], "reason": preset["reason"]} for preset in report["left_out"]], False
     )
-    print(f"{out}: {len(report['sounds'])} presets, {sum(map(len, report['sounds'].values()))} sounds")
+    sounds = sum(map(len, report["sounds"].values()))
+    print(printable(f"{out}: {len(report['sounds'])} presets, {sounds} sounds"))
 
 
 def cache(
@@ -102,6 +104,6 @@ def cache(
     from nebula_tune.corpus.cache import cache_folder, cache_size, clear_cache
 
     files, size = cache_size()
-    print(f"{cache_folder()}: {files} files, {size / 1e6:.1f} MB")
+    print(printable(f"{cache_folder()}: {files} files, {size / 1e6:.1f} MB"))
     if clear and (yes or typer.confirm("Remove all embedded sounds?", err=True)):
         clear_cache()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from nebula_tune.cli.types import Csv, DistanceOption, Json, Seed, WeightsOption
+from nebula_tune.words import json_text, printable
 
 
 def compare(
@@ -80,7 +80,7 @@ def compare(
     if out is not None:
         save_heat_map(reports, out)
     if as_json:
-        print(json.dumps([report.to_json() for report in reports], indent=1))
+        print(json_text([report.to_json() for report in reports]))
     else:
         for report in reports:
             print_comparison(report)
@@ -131,7 +131,7 @@ def rank(
     if out is not None:
         save_ranking_picture(report, out)
     if as_json:
-        print(json.dumps(report, indent=1))
+        print(json_text(report))
     else:
         print_ranking(report)
 
@@ -172,7 +172,7 @@ def reach(
             synth=synth,
             progress=progress,
         )
-    text = json.dumps(reach, indent=1)
+    text = json_text(reach)
     if out is not None:
         write_atomically(out, f"{text}\n".encode())
     if as_json:
@@ -193,14 +193,14 @@ def embeddings(
 
     if fetch is not None:
         path = catalogue.fetch(fetch)
-        print(f"{fetch}: {path or 'needs no weights'}")
+        print(printable(f"{fetch}: {path or 'needs no weights'}"))
         return
     rows = []
     for entry in catalogue.entries():
         seconds = catalogue.seconds_a_sound(make_embedding(entry.name)) if cost and entry.ready else None
         rows.append(asdict(entry) | ({"seconds_a_sound": seconds} if cost else {}))
     if as_json:
-        print(json.dumps(rows, indent=1))
+        print(json_text(rows))
     else:
         print_embeddings(rows)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +9,7 @@ import typer
 from nebula_tune.cli.signature import options_of
 from nebula_tune.cli.types import Json, Storage
 from nebula_tune.tuning.tune import tune
+from nebula_tune.words import json_text
 
 
 @options_of(tune, without=["reporter"], storage=Storage)
@@ -30,4 +30,4 @@ def run(
         result = tune(reporter=console, **options)
         console.finish(result.report)
     if as_json:
-        print(json.dumps(result.report, indent=1))
+        print(json_text(result.report))

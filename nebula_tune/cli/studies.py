@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +9,7 @@ import typer
 
 from nebula_tune.cli.types import Artifacts, Json, Storage
 from nebula_tune.storage.paths import DEFAULT_URL
+from nebula_tune.words import json_text, printable
 
 if TYPE_CHECKING:
     from nebula_tune.storage.ledger import Ledger
@@ -29,7 +28,7 @@ def status(
     ledger = opened(storage)
     statuses = [study_status(ledger, study) for study in ([name] if name else ledger.names())]
     if as_json:
-        print(json.dumps(statuses[0] if name else statuses, indent=1))
+        print(json_text(statuses[0] if name else statuses))
     elif name:
         print_study(statuses[0])
     else:
@@ -48,7 +47,7 @@ def export(
 
     nebula = exported_nebula(opened(storage), name, trial)
     if out is None:
-        sys.stdout.write(nebula.to_json())
+        print(nebula.to_json(), end="")
     else:
         nebula.save(out)
 
@@ -62,7 +61,7 @@ def report(
     """Write a page of a study, one file: score card, search, parameters, a map of sounds that plays, provenance."""
     from nebula_tune.report.page import write_report
 
-    print(f"report: {write_report(opened(storage), name, out)}")
+    print(printable(f"report: {write_report(opened(storage), name, out)}"))
 
 
 def dashboard(
@@ -75,9 +74,10 @@ def dashboard(
     artifacts: Artifacts = None,
 ) -> None:
     """Show the studies of a database, with their sounds, in a browser: Optuna's dashboard."""
+    from nebula_tune.cli.console import note
     from nebula_tune.dashboard.server import serve
 
-    serve(opened(storage), host, port, artifacts, lambda text: print(text, file=sys.stderr, flush=True))
+    serve(opened(storage), host, port, artifacts, note)
 
 
 def copy(
@@ -90,8 +90,10 @@ def copy(
     from nebula_tune.storage.ledger import Ledger
     from nebula_tune.storage.transfer import copy_study
 
-    count = copy_study(opened(storage), Ledger(to), name)
-    print(f"{name}: {count} trials copied")
+    source = opened(storage)
+    source.record(name)  # or the other database would be made for nothing
+    count = copy_study(source, Ledger(to), name)
+    print(printable(f"{name}: {count} trials copied"))
 
 
 def delete(
@@ -107,7 +109,7 @@ def delete(
 
     ledger = opened(storage)
     ledger.record(name)
-    if yes or typer.confirm(f"Remove study {name} and all its trials?", err=True):
+    if yes or typer.confirm(printable(f"Remove study {name} and all its trials?"), err=True):
         remove_artifacts(ledger, name, Path(artifacts) if artifacts else default_artifacts(ledger.url))
         ledger.delete(name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ def decode(path: Path, seconds: int) -> Decoded | None:
 
 def first_sound(path: Path, after: int, level: float) -> float | None:
     """Seconds into a file at which a channel first exceeds a level, looked for from ``after`` seconds on; or None."""
-    with suppress(*ERRORS), without_chatter(), soundfile.SoundFile(path) as file:
+    with suppress(*ERRORS), without_chatter(), soundfile.SoundFile(os.fsencode(path)) as file:
         rate: int = file.samplerate
         file.seek(after * rate)
         for number, block in enumerate(file.blocks(rate, dtype="float32", always_2d=True)):
@@ -69,7 +70,7 @@ class _Opened:
 
 def _opened(source: Path | io.BytesIO, seconds: int) -> _Opened | None:
     try:
-        with soundfile.SoundFile(source) as file:
+        with soundfile.SoundFile(_named(source)) as file:
             failed = False
             try:
                 audio = file.read(seconds * file.samplerate, dtype="float32", always_2d=True)
@@ -80,11 +81,16 @@ def _opened(source: Path | io.BytesIO, seconds: int) -> _Opened | None:
         return None
 
 
+def _named(source: Path | io.BytesIO) -> bytes | io.BytesIO:
+    """A path as the bytes it is: names need not be UTF-8."""
+    return os.fsencode(source) if isinstance(source, Path) else source
+
+
 def _until_it_fails(source: Path | io.BytesIO, seconds: int) -> Frames:
     """What stands in memory when reading fails: the frames before those that nothing was written to."""
     if isinstance(source, io.BytesIO):
         source.seek(0)
-    with soundfile.SoundFile(source) as file:
+    with soundfile.SoundFile(_named(source)) as file:
         audio = np.full((min(file.frames, seconds * file.samplerate), file.channels), np.nan, np.float32)
         with suppress(*ERRORS):
             file.read(out=audio)

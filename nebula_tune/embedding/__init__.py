@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import Parameter, signature
 from typing import Any
 
 from nebula_tune.additions import added, class_at, load_added
@@ -54,11 +55,27 @@ def embedding_class(name: str) -> type[Embedding]:
 def make_embedding(name: str, **options: Any) -> Embedding:
     """The embedding of that name, a judge's too. Raises EmbeddingError for an unknown name or option."""
     factory: Any = embedding_class(name)
+    fixed = (OPENL3 | COALA).get(name, {})
+    _refuse_unknown(name, factory, fixed, options)
     try:
-        embedding: Embedding = factory(**(OPENL3 | COALA).get(name, {}), **options)
+        embedding: Embedding = factory(**fixed, **options)
     except TypeError as error:
         raise EmbeddingError(f"embedding {name} does not take these options: {error}") from error
     return embedding
+
+
+def _refuse_unknown(name: str, factory: Any, fixed: dict[str, Any], options: dict[str, Any]) -> None:
+    """Raise EmbeddingError for options that an embedding does not have, or that its name decides."""
+    parameters = signature(factory).parameters.values()
+    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    known = [parameter.name for parameter in parameters if parameter.name not in fixed]
+    if unknown := [option for option in options if option not in known]:
+        words = ["weights (it has none)" if option == "weights" else option for option in unknown]
+        takes = ", ".join(option for option in known if option != "device")
+        raise EmbeddingError(
+            f"embedding {name} does not take these options: {', '.join(words)}; it takes {takes or 'none'}"
+        )
 
 
 __all__ = ["EMBEDDINGS", "JUDGES", "Embedding", "embedding_class", "make_embedding", "refuse_judge"]

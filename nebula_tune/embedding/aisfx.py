@@ -29,6 +29,7 @@ from nebula_tune.embedding.convolution import fold, in_equal_batches
 from nebula_tune.embedding.download import WeightsAddress, keep, verify, weights_folder
 from nebula_tune.embedding.mel import triangles
 from nebula_tune.errors import EmbeddingError
+from nebula_tune.terminal import plain_console, say
 
 FFT_SIZE, HOP, BANDS = 2048, 1024, 96
 BLOCK, BLOCK_HOP = 100, 50  # spectrogram frames: 2.3 s, every 1.2 s
@@ -187,7 +188,7 @@ def fetch(console: Console | None = None) -> Path:
     path = weights_folder() / WEIGHTS_FILE
     if path.is_file():
         return path
-    console = console or Console(stderr=True)
+    console = console or plain_console(stderr=True)
     with tempfile.TemporaryDirectory() as folder, console.status("fetching aisfx from PyPI (23 MB)"):
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
         run = subprocess.run([*command, "--dest", folder, "aisfx==0.1.2"], capture_output=True, text=True)  # noqa: S603
@@ -198,7 +199,8 @@ def fetch(console: Console | None = None) -> Path:
         content = wheel.read_bytes()
     verify(WHEEL, content)
     keep(path, wheel_member(content))
-    console.print(f"{path}\nLicence: {WHEEL.licence}. Please cite: {WHEEL.citation}", highlight=False, soft_wrap=True)
+    say(console, str(path))
+    say(console, f"Licence: {WHEEL.licence}. Please cite: {WHEEL.citation}")
     return path
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
 from nebula_tune.corpus.cache import cache_folder
 from nebula_tune.errors import EmbeddingError, StorageError
 from nebula_tune.files import write_atomically
+from nebula_tune.terminal import plain_console, plain_text, say
 
 TIMEOUT = 30.0  # seconds without a byte
 CHUNK = 1 << 18
@@ -48,11 +49,12 @@ def fetch_source(source: WeightsAddress, console: Console | None = None) -> Path
     path = weights_folder() / source.file
     if path.is_file():
         return path
-    console = console or Console(stderr=True)
+    console = console or plain_console(stderr=True)
     content = downloaded(source.url, source.file, console)
     verify(source, content)
     keep(path, content)
-    console.print(f"{path}\nLicence: {source.licence}. Please cite: {source.citation}", highlight=False, soft_wrap=True)
+    say(console, str(path))
+    say(console, f"Licence: {source.licence}. Please cite: {source.citation}")
     return path
 
 
@@ -90,7 +92,7 @@ def received(answer: HTTPResponse, url: str, label: str, console: Console) -> by
     header = answer.headers.get("Content-Length", "")
     total = int(header) if header.isdigit() else None
     columns = (
-        TextColumn("{task.description}"),
+        plain_text("{task.description}"),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),

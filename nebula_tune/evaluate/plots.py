@@ -14,6 +14,7 @@ from nebula_tune.errors import SettingsError
 from nebula_tune.evaluate.comparison import Comparison
 from nebula_tune.evaluate.tables import short_names
 from nebula_tune.files import write_atomically
+from nebula_tune.words import printable
 
 KINDS = (".png", ".svg", ".pdf")
 
@@ -48,7 +49,7 @@ def save_heat_map(reports: Sequence[Comparison], path: Path) -> None:
         for (i, j), text in texts.items():
             dark = norm(values[i, j]) < 0.6
             axes.text(j, i, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
-        short = list(short_names(report).values())
+        short = [plain_label(name) for name in short_names(report).values()]
         axes.set_xticks(range(len(names)), short, rotation=30, ha="right")
         axes.set_yticks(range(len(names)), short)
         axes.set_title(f"{report.embedding}: eq. 2, and unbiased", fontsize=10)
@@ -72,11 +73,17 @@ def save_ranking_picture(report: Mapping[str, Any], path: Path) -> None:
         axes.errorbar(means, range(len(rows)), xerr=[means - ends[:, 0], ends[:, 1] - means], fmt="o", capsize=3)
         for end in ends_of_scale:
             axes.axvline(end, linestyle=":", color="grey")
-        axes.set_yticks(range(len(rows)), [row["representation"] for row in rows] if number == 0 else [])
+        axes.set_yticks(range(len(rows)), [plain_label(row["representation"]) for row in rows] if number == 0 else [])
         axes.set_title(title, fontsize=10)
         axes.grid(axis="x", alpha=0.3)
-    figure.suptitle(f"{Path(report['dataset']).name}: {report['presets']} presets", fontsize=10)
+    title = plain_label(Path(report["dataset"]).name)
+    figure.suptitle(f"{title}: {report['presets']} presets", fontsize=10)
     _save(figure, path)
+
+
+def plain_label(name: str) -> str:
+    """A name as matplotlib shows it: what stands between two dollars would be a formula."""
+    return printable(name).replace("$", r"\$")
 
 
 def _save(figure: Any, path: Path) -> None:

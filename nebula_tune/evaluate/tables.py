@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,11 +12,12 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from nebula_tune.evaluate.comparison import Comparison, Distances
 from nebula_tune.evaluate.telling import EYES
 from nebula_tune.files import write_atomically
+from nebula_tune.terminal import Sheet, SheetColumn, plain_console, say
+from nebula_tune.words import all_printable
 
 WIDTH = 120  # columns where there is no terminal
 
@@ -26,17 +28,14 @@ def print_comparison(report: Comparison) -> None:
     """One embedding's Table 3, with the unbiased figures beside the paper's."""
     console = _console()
     title = f"{report.embedding}, {report.distance}, {report.protocol.trials} trials"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     short = short_names(report)
-    for column in ("corpus 1", "corpus 2"):
-        table.add_column(column, overflow="fold", min_width=12)
     judged = report.protocol.told_apart
-    columns = ["eq. 2", "std", "n", "unbiased", "95 % interval", "p"]
-    for column in columns + (["network AUC", "linear"] if judged else []):
-        table.add_column(column, justify="right", no_wrap=True)
+    names = (SheetColumn("corpus 1", "left", folds=True), SheetColumn("corpus 2", "left", folds=True))
+    figures = ["eq. 2", "std", "n", "unbiased", "95 % interval", "p"] + (["network AUC", "linear"] if judged else [])
+    sheet = _sheet((*names, *map(SheetColumn, figures)), title)
     for row in report.rows:
         low, high = row.ci95 or (None, None)
-        table.add_row(
+        sheet.add(
             short[row.a],
             short[row.b],
             _figure(row.mmd_mean),
@@ -47,13 +46,9 @@ def print_comparison(report: Comparison) -> None:
             _share(row.p_value),
             *(_share(value) for value in (_told_apart(row).values() if judged else [])),
         )
-    console.print(table)
+    sheet.show(console)
     for corpus in report.corpora:
-        console.print(
-            f"{corpus.name}: {corpus.sounds} sounds in {corpus.groups} groups, by {corpus.grouped_by}",
-            markup=False,
-            soft_wrap=True,
-        )
+        say(console, f"{corpus.name}: {corpus.sounds} sounds in {corpus.groups} groups, by {corpus.grouped_by}")
 
 
 def short_names(report: Comparison) -> dict[str, str]:
@@ -68,26 +63,29 @@ def print_ranking(report: Report) -> None:
     console = _console()
     kind = f" ({report['kind']})" if report["kind"] else ""
     title = f"{report['dataset']}{kind}: {report['presets']} presets, {report['sounds']} sounds"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("representation")
-    for column in ("Spearman", "behind the best", "DCG", "s a sound"):
-        table.add_column(column, justify="right", no_wrap=True)
+    figures = map(SheetColumn, ("Spearman", "behind the best", "DCG", "s a sound"))
+    sheet = _sheet((SheetColumn("representation", "left", folds=True), *figures), title)
     best = report["rows"][0]["representation"]
     for row in report["rows"]:
-        table.add_row(
+        sheet.add(
             row["representation"],
             _interval(row["spearman"]),
             _behind(report, best, row["representation"]),
             _interval(row["dcg"]),
             f"{row['seconds_a_sound']:.4f}",
         )
-    console.print(table)
+    sheet.show(console)
     chance = f"by chance: Spearman {report['spearman_by_chance']:.3f}, DCG {report['dcg_by_chance']:.3f}"
-    console.print(f"a ruler that knows the ranks: Spearman {report['ceiling']:.3f}; {chance}")
+    say(console, f"a ruler that knows the ranks: Spearman {report['ceiling']:.3f}; {chance}")
 
 
 def _console() -> Console:
-    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    asked = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
+    return plain_console(width=None if asked else WIDTH)
+
+
+def _sheet(columns: Sequence[SheetColumn], title: str) -> Sheet:
+    return Sheet(columns, title, SIMPLE_HEAD, (0, 1, 0, 0))
 
 
 def _figure(value: float | None) -> str:
@@ -178,9 +176,9 @@ def save_ranking(report: Report, path: Path) -> None:
 
 
 def _save(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
-    rows = list(rows)
+    cells = all_printable(list(rows))
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer = csv.DictWriter(text, list(cells[0]) if cells else [], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(cells)
     write_atomically(path, text.getvalue().encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -33,7 +34,7 @@ class Where:
             raise SettingsError(f"--workers {self.workers}: at least 1")
         if not 0 < self.gpu_share <= 1:
             raise SettingsError(f"--gpu-share {self.gpu_share}: above 0, at most 1")
-        if self.task_timeout is not None and not self.task_timeout > 0:
+        if self.task_timeout is not None and not 0 < self.task_timeout < math.inf:
             raise SettingsError(f"--task-timeout {self.task_timeout}: seconds above 0")
         if self.ray_address is not None and self.executor not in ("auto", "ray"):
             raise SettingsError("--ray-address needs --executor ray")

@@ -20,6 +20,7 @@ from nebula_tune.listening.design import FEWEST_PAIRS, MOST_PAIRS, PAIRS, Compar
 from nebula_tune.listening.sounds import encode_alike, ready
 from nebula_tune.synth import Synth
 from nebula_tune.synth.indices import Purpose, first_index
+from nebula_tune.words import printable
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 SAMPLE_RATE = 44100
@@ -69,6 +70,7 @@ def write_test(
     """
     key_path = out.with_name(f"{out.stem}.key.json")
     _check(out, key_path, pairs, seed, target_kind)
+    target_kind = printable(target_kind)
     seed = secrets.randbelow(2**31) if seed is None else seed
     random = np.random.default_rng([seed, pairs])
     design = Design(pairs, random)
@@ -82,7 +84,7 @@ def write_test(
     for owner, source, (clips, passed_over) in zip("AB", (a, b), selections, strict=True):
         sounds |= {(owner, number): mp3 for number, mp3 in enumerate(_encode(clips))}
         name = source.name if a.name != b.name else source.text
-        compared.append(Compared(name=name, content=source.content(synth), passed_over=passed_over))
+        compared.append(Compared(name=printable(name), content=source.content(synth), passed_over=passed_over))
     hiss = [ready(_noise(seed, number), SAMPLE_RATE, SECONDS) for number in range(design.catches + 1)]
     faint = [sound * np.float32(10 ** (WRONG_DB / 20)) for sound in hiss[1:]]
     sounds |= {("wrong", number): mp3 for number, mp3 in enumerate(_encode(faint))}

@@ -97,7 +97,7 @@ def _manifest(root: Path, files: Mapping[str, Mapping[int, object]]) -> tuple[st
     if not path.is_file():
         return None, []
     try:
-        manifest = json.loads(path.read_text())
+        manifest = json.loads(path.read_text(encoding="utf-8"))
         kind, sounds = str(manifest["kind"]), manifest.get("sounds", {})
         missing = [
             Skipped(f"{preset}/{rank}.flac", "missing: dataset.json lists it")

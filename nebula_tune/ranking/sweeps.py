@@ -84,7 +84,7 @@ def _claim(folder: Path, sweep: Sweep) -> None:
     manifest = folder / MANIFEST
     if manifest.exists():
         try:
-            content = json.loads(manifest.read_text())
+            content = json.loads(manifest.read_text(encoding="utf-8"))
             differing = [key for key, value in vars(sweep).items() if content[key] != value and key != "presets"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CorpusError(f"{manifest} cannot be read as a data set's; give another --out") from error

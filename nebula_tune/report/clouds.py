@@ -21,6 +21,7 @@ from nebula_tune.report.spectrogram import spectrogram
 from nebula_tune.report.view import View
 from nebula_tune.study.target import embed_corpus
 from nebula_tune.synth.indices import Purpose, first_index
+from nebula_tune.words import printable
 
 DOTS, FEWEST_DOTS = 640, 24  # in all; of a cloud, or another embedding is taken
 EMBEDDING_SECONDS = 8.0  # what embedding may take
@@ -143,7 +144,7 @@ def to_players(names: Sequence[str], sounds: Sequence[Sound]) -> list[Player]:
     ready_sounds = [ready(sound, RATE, SECONDS) for sound in sounds]
     mp3 = encode(ready_sounds, RATE, COMPRESSION)
     return [
-        Player(name, _text(audio), _text(spectrogram(sound, RATE)))
+        Player(printable(name), _text(audio), _text(spectrogram(sound, RATE)))
         for name, audio, sound in zip(names, mp3, ready_sounds, strict=True)
     ]
 

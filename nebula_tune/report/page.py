@@ -18,6 +18,7 @@ from nebula_tune.report.view import View
 from nebula_tune.results import figure
 from nebula_tune.storage.store import Store, Stored
 from nebula_tune.synth.indices import Purpose, first_index
+from nebula_tune.words import all_printable
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 MOST_CHANGED = 12  # parameters shown at once; the others open on a click
@@ -107,13 +108,13 @@ def page(view: View) -> bytes:
         reach=reach,
         reach_players=reach_players,
         reach_order={name: k for k, name in enumerate(reach_players)},
-        provenance=_provenance(view),
-        skipped=[file for file in listed if file.get("files", 1)][:MOST_SKIPPED],
+        provenance=all_printable(_provenance(view)),
+        skipped=all_printable([file for file in listed if file.get("files", 1)][:MOST_SKIPPED]),
         skipped_count=sum(file.get("files", 1) for file in listed),
-        changed=[file for file in listed if not file.get("files", 1)][:MOST_SKIPPED],
+        changed=all_printable([file for file in listed if not file.get("files", 1)][:MOST_SKIPPED]),
         settings=json.dumps(view.plan.resolved()["study"], indent=1),
         nebula=_download(view.tuned),
-        sounds=sounds,
+        sounds=all_printable(sounds),
     )
 
 

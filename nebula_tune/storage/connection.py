@@ -10,7 +10,8 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from nebula_tune.errors import NebulaTuneError
-from nebula_tune.storage.database import database_errors, shown
+from nebula_tune.storage.address import shown
+from nebula_tune.storage.database import database_errors
 
 PATIENCE = 120.0  # seconds a lost database is waited for
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between attempts, doubling

@@ -1,53 +1,21 @@
-"""The study database: its URL, its errors in plain words, and how it is opened: Optuna's tables and our own."""
+"""The study database: its errors in plain words, and how it is opened: Optuna's tables and our own."""
 
 from __future__ import annotations
 
-import importlib.util
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from nebula_tune.errors import NebulaTuneError, StorageError, StudyError
-from nebula_tune.storage.paths import DEFAULT_URL
-from nebula_tune.storage.schema import bring_up_to_date
+from nebula_tune.storage.address import shown, without_password
+from nebula_tune.storage.paths import sqlite_file
+from nebula_tune.storage.schema import bring_up_to_date, is_there
 
 SQLITE_TIMEOUT = 60  # seconds to wait for another process's write; ?timeout= in the URL says otherwise
 CONNECT_TIMEOUT = 10  # seconds to wait for a server that does not answer
-
-
-def normalise_url(url: str) -> str:
-    """The URL with a driver that is installed. Raises StudyError for one that cannot be used."""
-    safe_url = re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)  # without its password
-    try:
-        parsed = sa.engine.make_url(url)
-        bad_port = parsed.port is not None and not 0 < parsed.port < 2**16
-    except sa.exc.ArgumentError:
-        raise StudyError(f"--storage {safe_url!r} is not a database URL; write it like {DEFAULT_URL}") from None
-    except ValueError:
-        bad_port = True
-    if bad_port:
-        raise StudyError(f"--storage {safe_url!r}: its port is no number from 1 to {2**16 - 1}; PostgreSQL's is 5432")
-    backend = parsed.get_backend_name()
-    if backend == "postgresql" and parsed.drivername == "postgresql":
-        for driver in ("psycopg", "psycopg2"):
-            if importlib.util.find_spec(driver):
-                return parsed.set(drivername=f"postgresql+{driver}").render_as_string(hide_password=False)
-        raise StudyError("PostgreSQL needs a driver: pip install 'nebula-tune[postgres]'")
-    if backend not in ("sqlite", "postgresql"):
-        raise StudyError(f"--storage {safe_url!r}: nebula-tune keeps studies in sqlite or postgresql, not in {backend}")
-    if backend == "sqlite" and not parsed.database:
-        raise StudyError(f"--storage {url!r} names no file; write it like {DEFAULT_URL}")
-    return url
-
-
-def shown(url: str) -> str:
-    """The URL without its password."""
-    return sa.engine.make_url(url).render_as_string(hide_password=True)
 
 
 @contextmanager
@@ -60,11 +28,11 @@ def database_errors(url: str) -> Iterator[None]:
     except NebulaTuneError:
         raise
     except ImportError as error:
-        raise StudyError(f"database {shown(url)}: its driver is not installed ({error})") from error
+        raise StudyError(f"database {shown(url)}: its driver is not installed ({error})") from None
     except (sa.exc.SQLAlchemyError, StorageInternalError, RuntimeError) as error:
         cause: BaseException = error.__cause__ or error
         cause = getattr(cause, "orig", None) or cause
-        lines = str(cause).strip().splitlines() or [type(cause).__name__]
+        lines = without_password(str(cause), url).strip().splitlines() or [type(cause).__name__]
         kind = StudyError if _is_refusal(lines[0]) else StorageError
         raise kind(f"database {shown(url)}: {lines[0].strip()}{_advice(lines[0])}") from error
 
@@ -100,7 +68,7 @@ def open_storage(url: str, create: bool) -> Any:
     from optuna.storages import RDBStorage
 
     arguments: dict[str, Any] = {"pool_pre_ping": True}
-    file = _sqlite_file(url)
+    file = sqlite_file(url)
     if file is None:
         arguments |= {"pool_size": 4, "connect_args": {"connect_timeout": CONNECT_TIMEOUT}}
     else:
@@ -115,26 +83,34 @@ def open_storage(url: str, create: bool) -> Any:
     with database_errors(url):
         for pause in (0.2, 0.5, 1.0):
             try:
-                return _connect(RDBStorage, url, arguments)
+                return _connect(RDBStorage, url, arguments, create)
             except sa.exc.DatabaseError as error:
                 if not any(word in str(error) for word in ("exists", "UNIQUE")):
                     raise
                 time.sleep(pause)  # another process is making the tables at this moment
-        return _connect(RDBStorage, url, arguments)
+        return _connect(RDBStorage, url, arguments, create)
 
 
-def _connect(storage_class: Any, url: str, arguments: dict[str, Any]) -> Any:
+def _connect(storage_class: Any, url: str, arguments: dict[str, Any], create: bool) -> Any:
+    if not create:
+        _refuse_empty(url, arguments)
     storage = storage_class(url, engine_kwargs=arguments)
-    if _sqlite_file(url) is not None:
+    if sqlite_file(url) is not None:
         _tune_sqlite(storage.engine)
     bring_up_to_date(storage.engine, shown(url))
     return storage
 
 
-def _sqlite_file(url: str) -> Path | None:
-    """The file of a SQLite URL."""
-    parsed = sa.engine.make_url(url)
-    return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+def _refuse_empty(url: str, arguments: dict[str, Any]) -> None:
+    """Raise StudyError for a database without studies' tables, in which Optuna would make its own."""
+    engine = sa.create_engine(url, **arguments)
+    try:
+        if not is_there(engine):
+            raise StudyError(
+                f"no studies here: {shown(url)} has no tables of nebula-tune; say where they are with --storage"
+            )
+    finally:
+        engine.dispose()
 
 
 def _tune_sqlite(engine: sa.Engine) -> None:

@@ -19,8 +19,9 @@ import sqlalchemy as sa
 from nebula_tune.errors import StudyError
 from nebula_tune.execution.executor import Failure
 from nebula_tune.search import Space
+from nebula_tune.storage.address import normalise_url
 from nebula_tune.storage.connection import Database
-from nebula_tune.storage.database import normalise_url, open_storage
+from nebula_tune.storage.database import open_storage
 from nebula_tune.storage.schema import (
     OF_STUDY,
     read_outcome,

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from nebula_tune.errors import StudyError
+from nebula_tune.words import kept, name_kept
 
 VERSION = 2
 
@@ -77,12 +78,17 @@ OF_STUDY = (targets, reevaluations, score_cards, exports)  # rows that go where 
 CARDS = ("heldout", "spread")
 
 
+def is_there(engine: sa.Engine) -> bool:
+    """Whether a database has our tables."""
+    return sa.inspect(engine).has_table(schema.name)
+
+
 def bring_up_to_date(engine: sa.Engine, shown: str) -> None:
     """Make our tables where there are none, and bring older ones to this version.
 
     Raises StudyError where a newer nebula-tune made them.
     """
-    if sa.inspect(engine).has_table(schema.name):
+    if is_there(engine):
         with engine.connect() as connection:
             version = connection.execute(sa.select(sa.func.max(schema.c.version))).scalar()
         if version == VERSION:
@@ -121,7 +127,7 @@ UPGRADES: dict[int, Callable[[sa.Connection], None]] = {1: _to_2}
 
 def target_row(study: str, target: Mapping[str, Any]) -> dict[str, Any]:
     """A described target as its table has it."""
-    return {"study": study, **target, "skipped": json.dumps(target["skipped"])}
+    return {"study": study, **target, "source": kept(target["source"]), "skipped": json.dumps(target["skipped"])}
 
 
 def read_target(connection: sa.Connection, study: str) -> dict[str, Any] | None:
@@ -129,7 +135,8 @@ def read_target(connection: sa.Connection, study: str) -> dict[str, Any] | None:
     row = connection.execute(sa.select(targets).where(targets.c.study == study)).mappings().first()
     if row is None:
         return None
-    return {key: json.loads(value) if key == "skipped" else value for key, value in row.items() if key != "study"}
+    target = {key: value for key, value in row.items() if key != "study"}
+    return target | {"source": name_kept(target["source"]), "skipped": json.loads(target["skipped"])}
 
 
 def public_target(target: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -157,7 +164,7 @@ def write_outcome(connection: sa.Connection, study: str, report: Mapping[str, An
     if rows:
         connection.execute(score_cards.insert(), rows)
     now = datetime.now(UTC).replace(tzinfo=None)
-    export = {"study": study, "path": report["nebula"], "nebula": json.dumps(nebula), "written": now}
+    export = {"study": study, "path": kept(report["nebula"]), "nebula": json.dumps(nebula), "written": now}
     connection.execute(exports.insert().values(**export))
     return json.dumps({key: None if key in (*CARDS, "target") else value for key, value in report.items()})
 

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from nebula_tune.errors import StudyError
-from nebula_tune.storage.database import shown
+from nebula_tune.storage.address import shown
 from nebula_tune.storage.ledger import Ledger
 from nebula_tune.storage.schema import OF_STUDY, studies
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nebula_tune.errors import StorageError
+from nebula_tune.words import all_printable, printable
 
 ROOT = "nebula_tune"
 
@@ -29,7 +30,7 @@ class JsonLines(logging.Formatter):
         line |= getattr(record, "fields", {})
         if record.exc_info and record.exc_info[1]:
             line["error"] = repr(record.exc_info[1])
-        return json.dumps(line, default=str)
+        return json.dumps(all_printable(line), default=lambda other: printable(str(other)))
 
 
 class _ToReporter(logging.Handler):

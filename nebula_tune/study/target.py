@@ -22,6 +22,7 @@ from nebula_tune.objective import Target
 from nebula_tune.study.plan import Plan
 from nebula_tune.study.yardstick import Yardstick
 from nebula_tune.synth.indices import Purpose, first_index
+from nebula_tune.words import printable
 
 CLASS_LEAST = 8  # held-in sounds of a class
 GroupedVectors = tuple[NDArray[np.float32], list[str]]  # vectors (sounds, D), and each sound's group
@@ -76,7 +77,7 @@ class SplitTarget:
                 f"--classes: the folders of {self.source.text} are held out together, so they name kits or packs, not "
                 "classes; with sub-folders like kick/ and snare/, add --group-by file"
             )
-        names = np.array([folder.split("/")[0] for folder in self.embedded.folders])
+        names = np.array([printable(folder.split("/")[0]) for folder in self.embedded.folders])
         if "" in names or "." in names:
             raise CorpusError(f"--classes: some sounds of {self.source.text} lie in no sub-folder that names a class")
         fitted = Counter(names[~self.held].tolist())

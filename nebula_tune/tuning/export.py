@@ -15,6 +15,7 @@ from nebula_tune.nebula import Nebula
 from nebula_tune.report.page import report_path, write_report
 from nebula_tune.storage.store import Store
 from nebula_tune.tuning.resolve import ResolvedStudy
+from nebula_tune.words import all_printable, json_text
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ def refuse_foreign_file(out: Path, identity: str | None, force: bool) -> None:
     if not out.exists() or force:
         return
     try:
-        owner = json.loads(provenance_path(out).read_text())["identity"]
+        owner = json.loads(provenance_path(out).read_text(encoding="utf-8"))["identity"]
     except (OSError, ValueError, KeyError, TypeError):
         owner = None
     if owner is None or owner != identity:
@@ -42,8 +43,8 @@ def export(out: Path, nebula: Nebula, fitted: Fitted | None, provenance: dict[st
         fitted: its constellation; None where none was fitted.
         provenance: how they came about, as JSON.
     """
-    text = json.dumps(provenance, indent=1) + "\n"
-    write_atomically(provenance_path(out), text.encode())
+    provenance = all_printable(provenance)
+    write_atomically(provenance_path(out), f"{json_text(provenance)}\n".encode())
     nebula.save(out)
     if fitted is not None:
         replace(fitted.constellation, provenance=provenance).save(constellation_path(out))

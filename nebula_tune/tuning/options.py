@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -10,7 +11,9 @@ from typing import Any, TypeVar
 from nebula_tune.corpus.groups import GroupBy
 from nebula_tune.corpus.source import Source
 from nebula_tune.errors import SettingsError
+from nebula_tune.words import printable
 
+NAME = re.compile(r"\w[\w.-]{0,99}")
 RESERVED = ("default", "drum", "white-noise")
 
 
@@ -88,14 +91,17 @@ def check(options: Options) -> None:
     """Refuse what no run could use. Raises SettingsError."""
     study, limit, name = options.study, options.execution.time_limit, options.output.name
     GroupBy.named(study.group_by)
-    if limit is not None and limit <= 0:
-        raise SettingsError(f"--time-limit {limit}: minutes above 0")
+    if limit is not None and not 0 < limit < math.inf:
+        raise SettingsError(f"--time-limit {limit}: minutes above 0; without it there is no limit")
     if not 0 <= study.seed < 2**31:
         raise SettingsError(f"--seed {study.seed}: 0 to {2**31 - 1}")
     if study.target_sounds < 16:
         raise SettingsError(f"--target-sounds {study.target_sounds}: at least 16")
-    if name is not None and (name in RESERVED or not re.fullmatch(r"[\w.-]{1,100}", name)):
-        raise SettingsError(f"--name {name!r}: letters, digits, '.', '-' and '_', and none of {', '.join(RESERVED)}")
+    if name is not None and (name in RESERVED or printable(name) != name or not NAME.fullmatch(name)):
+        raise SettingsError(
+            f"--name {name!r}: letters, digits, '.', '-' and '_', neither '.' nor '-' first, and none of "
+            f"{', '.join(RESERVED)}"
+        )
 
 
 def study_name(source: Source) -> str:

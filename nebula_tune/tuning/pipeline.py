@@ -11,7 +11,7 @@ from typing import Any
 from nebula_tune.dashboard.gallery import Gallery
 from nebula_tune.nebula import Nebula
 from nebula_tune.results import RunReport, StudyReport
-from nebula_tune.storage.database import shown
+from nebula_tune.storage.address import shown
 from nebula_tune.storage.lease import Lease
 from nebula_tune.storage.paths import default_artifacts
 from nebula_tune.storage.schema import public_target
