@@ -33,6 +33,23 @@ def constellation_path(nebula: Path) -> Path:
     return nebula.with_name(f"{nebula.stem}.constellation.json")
 
 
+def create_atomically(path: Path, content: bytes) -> bool:
+    """Write a file where there is none, whole or not at all; False where there is one. Raises StorageError."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+    write_atomically(draft, content)
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without links
+        if path.exists():
+            return False
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return True
+
+
 def write_atomically(path: str | Path, content: bytes | Callable[[BinaryIO], None]) -> None:
     """Write a file under a temporary name, fsync it, and rename it into place.
 
