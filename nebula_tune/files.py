@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from nebula_tune.errors import StorageError
 
+LONGEST_STEM = 226  # bytes of a nebula's name: 255, less ".constellation.json", less 10 of a temporary name
 PACKAGE = Path(__file__).resolve().parent
 
 
