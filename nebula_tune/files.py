@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from nebula_tune.errors import StorageError
 
+LONGEST_STEM = 226  # bytes of a nebula's name: 255, less ".constellation.json", less 10 of a temporary name
 PACKAGE = Path(__file__).resolve().parent
 
 
@@ -31,6 +32,23 @@ def provenance_path(nebula: Path) -> Path:
 def constellation_path(nebula: Path) -> Path:
     """Where the constellation fitted on a nebula is: beside its file."""
     return nebula.with_name(f"{nebula.stem}.constellation.json")
+
+
+def create_atomically(path: Path, content: bytes) -> bool:
+    """Write a file where there is none, whole or not at all; False where there is one. Raises StorageError."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+    write_atomically(draft, content)
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without links
+        if path.exists():
+            return False
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return True
 
 
 def write_atomically(path: str | Path, content: bytes | Callable[[BinaryIO], None]) -> None:

@@ -13,7 +13,7 @@ from nebula_tune.errors import StudyError
 from nebula_tune.storage.address import normalise_url, shown, without_password
 from nebula_tune.storage.database import database_errors
 from nebula_tune.storage.ledger import Ledger
-from nebula_tune.storage.paths import default_artifacts, default_log, sqlite_file
+from nebula_tune.storage.paths import database_file, default_artifacts, default_log
 from tests.study.tiny import TinyStudy
 
 PASSWORDS = [
@@ -100,7 +100,7 @@ def test_what_is_no_url_is_refused_with_the_way_out(url: str, way: str) -> None:
 )  # fmt: skip
 def test_the_file_of_a_uri_is_the_one_that_is_read(url: str, tmp_path: Path) -> None:
     normal = normalise_url(url.format(tmp_path))
-    assert sqlite_file(normal) == tmp_path / "a b.db"
+    assert database_file(normal) == tmp_path / "a b.db"
     assert default_log(normal) == tmp_path / "a b.log" and default_artifacts(normal) == tmp_path / "artifacts"
     assert normalise_url(normal) == normal
     with closing(sqlite3.connect(tmp_path / "a b.db")) as connection:

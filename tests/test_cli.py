@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import pytest
 import soundfile
 from pyarrow import parquet
 
+from nebula_tune.corpus.writer import write_sounds
 from nebula_tune.nebula import Nebula
 from nebula_tune.synth import FM, Voice
 from tests.study.tiny import STUDY, make_target
@@ -119,6 +121,14 @@ def test_frozen_parameters_never_move(call, tiny: list[str]) -> None:
     assert moved and not any(name.startswith(("vco_", "mixer.")) for name in moved)
 
 
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory) -> Path:
+    """A folder of two sounds of drum."""
+    folder = tmp_path_factory.mktemp("rendered") / "mix"
+    write_sounds(Voice("drum", 64, 44100, 0.25), 0, 2, folder, kind="wav", progress=lambda *_: None)
+    return folder
+
+
 def test_render_writes_sounds_and_their_parameters(call, tmp_path: Path) -> None:
     assert call("render", "drum", "--count", "3", "--first", "40", "--out", "out").code == 0
     files = sorted(p.name for p in (tmp_path / "out").glob("*.wav"))
@@ -143,7 +153,7 @@ def test_another_synth_is_tuned_from_its_own_default(call, tiny: list[str]) -> N
     tuned = Nebula.load("nebulae/sounds.json")
     assert set(tuned.curves) == set(FM.panel.names)
     assert call("render", "nebulae/sounds.json", "--synth", "fm", "--count", "2", "--out", "out").code == 0
-    assert call("render", "default", "--synth", "fm", "--count", "2", "--out", "out").code == 0
+    assert call("render", "default", "--synth", "fm", "--count", "2", "--out", "default").code == 0
     assert "does not have" in call("render", "drum", "--synth", "fm", "--count", "2", "--out", "out").line
 
 
@@ -158,6 +168,51 @@ def test_an_interrupted_render_is_finished_by_the_same_call(call, tmp_path: Path
     assert {p: content for p, (content, _) in before.items()} == {p: content for p, (content, _) in after.items()}
     assert [p.name for p in after if after[p][1] != before[p][1]] == ["0000000002.flac"]
     assert (tmp_path / "out/parameters.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("other", "differs"),
+    [
+        (["default"], "nebula"),
+        (["drum", "--seconds", ".5"], "seconds"),
+        (["drum", "--sample-rate", "22050"], "sample_rate"),
+        (["drum", "--format", "flac"], "format"),
+        (["drum", "--parameters-only"], "sounds"),
+        (["default", "--synth", "fm", "--sample-rate", "8000"], "nebula, synth, sample_rate"),
+    ],
+)
+def test_a_folder_that_holds_other_sounds_is_refused(
+    call, other: list[str], differs: str, rendered: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(rendered, tmp_path / "mix")
+    refused = call("render", "--count", "3", "--out", "mix", "--seconds", ".25", *other)
+    assert refused.code == 2 and differs in refused.line and "mix holds" in refused.line
+    assert sorted(path.name for path in (tmp_path / "mix").glob("*.*a*")) == sorted(
+        path.name for path in rendered.glob("*.*a*")
+    )
+
+
+def test_other_indices_are_added_to_a_folder_and_its_table_has_them_all(call, rendered: Path, tmp_path: Path) -> None:
+    shutil.copytree(rendered, tmp_path / "mix")
+    assert call("render", "drum", "--count", "2", "--first", "7", "--seconds", ".25", "--out", "mix").code == 0
+    table = parquet.read_table(tmp_path / "mix/parameters.parquet")
+    assert table["index"].to_pylist() == [0, 1, 7, 8]
+    assert table.slice(0, 2).equals(parquet.read_table(rendered / "parameters.parquet"))
+    assert len(list((tmp_path / "mix").glob("*.wav"))) == 4
+
+
+def test_a_folder_of_something_else_is_not_rendered_into(call, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/0000000000.wav").write_text("mine")
+    for more in ((), ("--parameters-only",)):
+        assert "holds something else" in call("render", "drum", "--count", "1", "--out", "mine", *more).line
+
+
+def test_parameters_of_another_nebula_are_not_replaced(call) -> None:
+    assert call("render", "drum", "--count", "2", "--out", "out", "--parameters-only").code == 0
+    assert call("render", "drum", "--count", "2", "--out", "out", "--parameters-only").code == 0
+    refused = call("render", "default", "--count", "2", "--out", "out", "--parameters-only")
+    assert refused.code == 2 and "another nebula" in refused.line
 
 
 def test_parameters_only_writes_tables_and_no_audio(call, tmp_path: Path) -> None:
@@ -200,7 +255,7 @@ BAD = [
     (["run", "--target", "sounds", "--tune", "vco_9.*"], 2, "matches no parameter"),
     (["run", "--target", "sounds", "--storage", "nonsense"], 2, "not a database URL"),
     (["run", "--target", "sounds", "--storage", "mysql://a/b"], 2, "sqlite or postgresql"),
-    (["run", "--target", "sounds", "--storage", "sqlite:////proc/no/studies.db"], 1, "cannot make folder"),
+    (["run", "--target", "sounds", "--storage", "sqlite:////proc/no/studies.db"], 2, "cannot write database"),
     (["run", "--target", "sounds", "--executor", "slurm"], 2, "one of auto, inline, ray"),
     (["run", "--target", "sounds", "--name", "drum"], 2, "--name 'drum'"),
     (["run", "--target", "sounds", "--synth", "nope"], 2, "no synth 'nope'"),

@@ -32,7 +32,7 @@ def render(
     """Write sounds of a nebula or constellation as audio files, with their parameters in parameters.parquet.
 
     The same indices give the same sounds. Files that are there already are kept, so an interrupted call is finished by
-    the same call.
+    the same call, and other indices are added; a folder that holds other sounds is refused.
     """
     from nebula_tune.cli.console import counting
     from nebula_tune.constellation import Constellation
@@ -50,7 +50,7 @@ def render(
         write_parameters(player, first, count, out, archive=True)
         return
     with counting("rendering") as progress:
-        write_sounds(player, first, count, out, kind=kind, progress=progress)
+        write_sounds(player, first, count, out, kind=kind, progress=progress, only=only)
 
 
 def dataset(

@@ -64,9 +64,14 @@ def compare(
     from nebula_tune.evaluate.ears import Ears
     from nebula_tune.evaluate.plots import check_picture, save_heat_map
     from nebula_tune.evaluate.tables import print_comparison, save_comparisons, save_files
+    from nebula_tune.tuning.outputs import given, refuse_one_file
 
     if out is not None:
         check_picture(out)
+    refuse_one_file(
+        given({"the table": csv, "the files' table": indiv, "the picture": out}),
+        given({f"corpus {name}": Path(name) for name in corpora}),
+    )
     ears = Ears(tuple(embedding or ["logmel"]), weights, prepare, distance)
     how = Protocol(sounds, n, trials, group_by, synth, seed, told_apart)
     with counting("comparing") as progress:
@@ -118,9 +123,11 @@ def rank(
     from nebula_tune.evaluate.plots import check_picture, save_ranking_picture
     from nebula_tune.evaluate.tables import print_ranking, save_ranking
     from nebula_tune.ranking import rank as ranking
+    from nebula_tune.tuning.outputs import given, refuse_one_file
 
     if out is not None:
         check_picture(out)
+    refuse_one_file(given({"the table": csv, "the picture": out}), given({"the weights": weights}))
     ears = Ears(tuple(embedding or ["logmel", "mss"]), weights, prepare, distance)
     experiments = ranking.Experiments(presets, trials, apart, seed)
     with counting("ranking") as progress:
@@ -160,7 +167,9 @@ def reach(
     from nebula_tune.cli.console import counting, print_reach
     from nebula_tune.evaluate.reach import diagnose
     from nebula_tune.files import write_atomically
+    from nebula_tune.tuning.outputs import given, refuse_one_file
 
+    refuse_one_file(given({"the answer": out}), given({"the target": target, "the nebula": nebula}))
     with counting("embedding") as progress:
         reach = diagnose(
             target,

@@ -44,7 +44,9 @@ def export(
 ) -> None:
     """Write the nebula of a study, or of one of its trials, as JSON that torchsynth loads."""
     from nebula_tune.study.status import exported_nebula
+    from nebula_tune.tuning.outputs import database_files, refuse_one_file
 
+    refuse_one_file({"the nebula": out} if out else {}, database_files(storage))
     nebula = exported_nebula(opened(storage), name, trial)
     if out is None:
         print(nebula.to_json(), end="")
@@ -60,7 +62,9 @@ def report(
 ) -> None:
     """Write a page of a study, one file: score card, search, parameters, a map of sounds that plays, provenance."""
     from nebula_tune.report.page import write_report
+    from nebula_tune.tuning.outputs import database_files, refuse_one_file
 
+    refuse_one_file({"the report": out} if out else {}, database_files(storage))
     print(printable(f"report: {write_report(opened(storage), name, out)}"))
 
 

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from nebula_tune.corpus.claim import claim_folder
 from nebula_tune.corpus.prepare import SILENT
-from nebula_tune.errors import CorpusError, SettingsError
+from nebula_tune.errors import SettingsError
 from nebula_tune.files import write_atomically
 from nebula_tune.ranking.instruments.instrument import SAMPLE_RATE, Instrument, PlayedSounds
 
@@ -58,7 +59,7 @@ def write_dataset(
     """
     if sweep.presets < 1:
         raise SettingsError(f"--presets {sweep.presets}: at least 1")
-    _claim(folder, sweep)
+    claim_folder(folder / MANIFEST, vars(sweep), holds="a data set", may_differ=("presets",))
     whole: dict[str, list[int]] = {}
     left_out: list[dict[str, str]] = []
     for preset in instrument.presets(sweep.seed):
@@ -77,23 +78,6 @@ def write_dataset(
     manifest = {**vars(sweep), "sounds": whole, "left_out": left_out}
     write_atomically(folder / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
     return manifest
-
-
-def _claim(folder: Path, sweep: Sweep) -> None:
-    """Say in the folder what it is for; refuse one that is for something else."""
-    manifest = folder / MANIFEST
-    if manifest.exists():
-        try:
-            content = json.loads(manifest.read_text(encoding="utf-8"))
-            differing = [key for key, value in vars(sweep).items() if content[key] != value and key != "presets"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CorpusError(f"{manifest} cannot be read as a data set's; give another --out") from error
-        if differing:
-            raise CorpusError(f"{folder} holds a data set with another {', '.join(differing)}; give another --out")
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise CorpusError(f"{folder} holds something else; give an empty or new folder with --out")
-    else:
-        write_atomically(manifest, (json.dumps(vars(sweep), indent=1) + "\n").encode())
 
 
 def _different(sounds: PlayedSounds) -> list[int]:

@@ -23,7 +23,7 @@ class View:
     """One study. ``result`` is its report (INTERFACE: `run --json`) once it is finished, else empty.
 
     ``nebulae`` are start, drum (of the voice), tuned (of an unfinished study the best so far, if any) and, if one was
-    fitted and its file is there, the constellation.
+    fitted, the constellation.
     """
 
     name: str
@@ -48,7 +48,7 @@ class View:
             nebulae[hand_made] = Nebula.load(shipped("nebulae") / f"{hand_made}.json")
         if (tuned := _tuned(ledger, name, trials, finished=bool(stored_result))) is not None:
             nebulae["tuned"] = tuned
-        if (constellation := _constellation(result)) is not None:
+        if (constellation := _constellation(ledger, name, result)) is not None:
             nebulae["constellation"] = constellation
         origin = json.loads(row["origin"])
         status = study_status(ledger, name)
@@ -82,9 +82,11 @@ def _tuned(ledger: Store, name: str, trials: tuple[Stored, ...], finished: bool)
     return exported_nebula(ledger, name, best.number)
 
 
-def _constellation(result: Mapping[str, Any]) -> Constellation | None:
+def _constellation(ledger: Store, name: str, result: Mapping[str, Any]) -> Constellation | None:
     if "constellation" not in (result.get("heldout") or {}):
         return None
+    if kept := ledger.constellation(name):
+        return Constellation.from_json(kept)
     nebula = Path(result["nebula"])
     beside = nebula.with_name(f"{nebula.stem}.constellation.json")
     try:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from nebula_tune.errors import NebulaTuneError, StorageError, StudyError
 from nebula_tune.storage.address import shown, without_password
-from nebula_tune.storage.paths import sqlite_file
+from nebula_tune.storage.paths import database_file
 from nebula_tune.storage.schema import bring_up_to_date, is_there
 
 SQLITE_TIMEOUT = 60  # seconds to wait for another process's write; ?timeout= in the URL says otherwise
@@ -68,7 +68,7 @@ def open_storage(url: str, create: bool) -> Any:
     from optuna.storages import RDBStorage
 
     arguments: dict[str, Any] = {"pool_pre_ping": True}
-    file = sqlite_file(url)
+    file = database_file(url)
     if file is None:
         arguments |= {"pool_size": 4, "connect_args": {"connect_timeout": CONNECT_TIMEOUT}}
     else:
@@ -95,7 +95,7 @@ def _connect(storage_class: Any, url: str, arguments: dict[str, Any], create: bo
     if not create:
         _refuse_empty(url, arguments)
     storage = storage_class(url, engine_kwargs=arguments)
-    if sqlite_file(url) is not None:
+    if database_file(url) is not None:
         _tune_sqlite(storage.engine)
     bring_up_to_date(storage.engine, shown(url))
     return storage

@@ -23,6 +23,7 @@ from nebula_tune.storage.address import normalise_url
 from nebula_tune.storage.connection import Database
 from nebula_tune.storage.database import open_storage
 from nebula_tune.storage.schema import (
+    FITTED,
     OF_STUDY,
     read_outcome,
     read_target,
@@ -95,10 +96,17 @@ class Ledger(Store):
     def target(self, name: str) -> dict[str, Any] | None:
         return self.database.run(lambda connection, _: read_target(connection, name))
 
-    def finish(self, name: str, report: dict[str, Any], nebula: list[dict[str, Any]]) -> None:
+    def finish(
+        self,
+        name: str,
+        report: dict[str, Any],
+        nebula: list[dict[str, Any]],
+        constellation: dict[str, Any] | None = None,
+    ) -> None:
         def write(connection: sa.Connection, _: bool) -> None:
             self.check_lease(connection, name)
-            result = write_outcome(connection, name, report, nebula)
+            kept = report | ({FITTED: constellation} if constellation else {})
+            result = write_outcome(connection, name, kept, nebula)
             done = {"state": "finished", "phase": "", "result": result}
             connection.execute(studies.update().where(studies.c.name == name).values(**done))
 
@@ -109,6 +117,10 @@ class Ledger(Store):
         if rest is None:
             return None
         return self.database.run(lambda connection, _: read_outcome(connection, name, rest))
+
+    def constellation(self, name: str) -> dict[str, Any] | None:
+        kept: dict[str, Any] | None = json.loads(self.record(name)["result"] or "{}").get(FITTED)
+        return kept
 
     def update(self, name: str, **columns: Any) -> None:
         change = studies.update().where(studies.c.name == name).values(**columns)

@@ -11,17 +11,17 @@ ELSEWHERE = Path("studies")  # the folder of what belongs to a database that is 
 
 def default_log(url: str) -> Path:
     """The log of runs: beside the database where that is a file, else in studies/."""
-    file = sqlite_file(url)
+    file = database_file(url)
     return file.with_suffix(".log") if file else ELSEWHERE / "nebula-tune.log"
 
 
 def default_artifacts(url: str) -> Path:
     """The folder of sounds and pictures: beside the database where that is a file, else in studies/."""
-    file = sqlite_file(url)
+    file = database_file(url)
     return (file.parent if file else ELSEWHERE) / "artifacts"
 
 
-def sqlite_file(url: str) -> Path | None:
+def database_file(url: str) -> Path | None:
     """The file of a SQLite URL, also where its name is a URI (``file:...``); None for a server's."""
     import sqlalchemy as sa
 

@@ -76,6 +76,7 @@ exports = sa.Table(
 )
 OF_STUDY = (targets, reevaluations, score_cards, exports)  # rows that go where their study goes
 CARDS = ("heldout", "spread")
+FITTED = "fitted_constellation"  # kept with a result, and no part of its report
 
 
 def is_there(engine: sa.Engine) -> bool:
@@ -171,7 +172,7 @@ def write_outcome(connection: sa.Connection, study: str, report: Mapping[str, An
 
 def read_outcome(connection: sa.Connection, study: str, rest: str) -> tuple[dict[str, Any], Any]:
     """Inverse of :func:`write_outcome`: the whole report, and the nebula's entries."""
-    report = json.loads(rest)
+    report = {key: value for key, value in json.loads(rest).items() if key != FITTED}
     rows = sa.select(score_cards).where(score_cards.c.study == study).order_by(score_cards.c.place)
     for row in connection.execute(rows):
         report[row.card] = (report[row.card] or {}) | {row.sounds_of: json.loads(row.figures)}

@@ -93,12 +93,32 @@ class Store(ABC):
         """Change columns of a study's row. Raises StorageError."""
 
     @abstractmethod
-    def finish(self, name: str, report: dict[str, Any], nebula: list[dict[str, Any]]) -> None:
-        """Keep a study's report and the exported nebula's entries: it is finished. Raises StorageError, StudyError."""
+    def finish(
+        self,
+        name: str,
+        report: dict[str, Any],
+        nebula: list[dict[str, Any]],
+        constellation: dict[str, Any] | None = None,
+    ) -> None:
+        """Keep what came of a study: it is finished. Raises StorageError, StudyError.
+
+        Args:
+            name: the study's.
+            report: as JSON.
+            nebula: entries of the tuned nebula.
+            constellation: fitted on it, as JSON; None where there is none.
+        """
 
     @abstractmethod
     def result(self, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
-        """What :meth:`finish` was given; None for a study that is not finished. Raises StorageError, StudyError."""
+        """Report and nebula as :meth:`finish` was given them; None for a study that is not finished.
+
+        Raises StorageError, StudyError.
+        """
+
+    @abstractmethod
+    def constellation(self, name: str) -> dict[str, Any] | None:
+        """The constellation :meth:`finish` was given; None where there is none. Raises StorageError, StudyError."""
 
     @abstractmethod
     def delete(self, name: str) -> None:

@@ -14,17 +14,29 @@ import numpy as np
 
 from nebula_tune import __version__
 from nebula_tune.corpus.source import NebulaSounds
-from nebula_tune.errors import NebulaTuneError, StopRequested
+from nebula_tune.errors import NebulaTuneError, StopRequested, StudyError
 from nebula_tune.storage.lease import Lease
 from nebula_tune.storage.ledger import Ledger
-from nebula_tune.storage.paths import default_log
 from nebula_tune.study.editions import with_gains
 from nebula_tune.study.plan import brought_up_to_date
 from nebula_tune.study.run_log import run_log
 from nebula_tune.study.target import SplitTarget, embed_corpus
 from nebula_tune.study.yardstick import REFERENCE_SOUNDS, Yardstick
 from nebula_tune.synth.indices import Purpose
-from nebula_tune.tuning.export import refuse_foreign_file
+from nebula_tune.tuning.export import Finished, complete, refuse_foreign_file
+from nebula_tune.tuning.outputs import (
+    ARTIFACTS,
+    LOG,
+    claimed,
+    database_files,
+    files_of,
+    kept_at,
+    read_by,
+    refuse_one_file,
+    try_out,
+    try_out_folder,
+    try_out_log,
+)
 from nebula_tune.tuning.resolve import ResolvedStudy, refuse_differences
 
 FEW_SOUNDS = 64
@@ -57,9 +69,14 @@ class OpenedStudy:
     def running(self) -> Iterator[Lease]:
         """This process has the study: its log is open, its state in the database is true, errors and stops included."""
         study, ledger = self.study, self.ledger
-        path = Path(study.options.output.log) if study.options.output.log else default_log(ledger.url)
-        note = study.reporter.note
-        with run_log(path, study.name, note), Lease(ledger, study.name, note) as lease:
+        path, note = kept_at(study.options)[LOG], study.reporter.note
+        out, force = study.out, study.options.output.force
+        with (
+            run_log(path, study.name, note),
+            Lease(ledger, study.name, note) as lease,
+            claimed(out, study.name, self.identity),
+        ):
+            refuse_foreign_file(out, self.identity, force)  # another study may have ended since
             settings = json.dumps(study.plan.resolved())
             ledger.update(study.name, state="running", last_error="", settings=settings)
             log.info(
@@ -69,33 +86,56 @@ class OpenedStudy:
                 yield lease
             except (KeyboardInterrupt, StopRequested):
                 log.info("run interrupted")
-                ledger.update(study.name, state="interrupted")
+                self._ended_early(state="interrupted")
                 raise
             except NebulaTuneError as error:
                 log.info("run failed", extra={"fields": {"error": str(error)}})
-                ledger.update(study.name, state="failed", last_error=str(error))
+                self._ended_early(state="failed", last_error=str(error))
                 raise
 
+    def export(self) -> Finished:
+        """Write the files of the study, which is finished. Raises SettingsError, StorageError."""
+        finished = Finished.of(self.ledger, self.study.name, self.study.out)
+        if finished is None:
+            raise StudyError(f"study {self.study.name} is not finished; another process has changed it")
+        refuse_foreign_file(self.study.out, self.identity, self.study.options.output.force)
+        finished.write(finished.files)
+        return finished
 
-def open_study(study: ResolvedStudy) -> OpenedStudy | tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The study, begun where it was not; or, of a finished one with nothing to add, its report and nebula's entries.
+    def _ended_early(self, **columns: str) -> None:
+        """Keep the state of a study; one whose result is kept already stays finished."""
+        if self.ledger.record(self.study.name)["state"] != "finished":
+            self.ledger.update(self.study.name, **columns)
+
+
+def open_study(study: ResolvedStudy) -> OpenedStudy | Finished:
+    """The study, begun where it was not; or, of a finished one with nothing to add, what its files hold, all written.
 
     Raises StudyError for a study of that name with other settings or another target, SettingsError for a file in the
-    way of the nebula, CorpusError for a target that cannot be used, StorageError.
+    way of the nebula or a place that cannot be written, CorpusError for a target that cannot be used, StorageError.
     """
     name, note = study.name, study.reporter.note
+    _tell_files_apart(study)
     ledger = Ledger(study.options.output.storage)
     adds = _adds(study, ledger)
+    finished = Finished.of(ledger, name, study.out) if ledger.has(name) and not adds else None
+    if finished and finished.lost:
+        note(f"the constellation of study {name} is nowhere any more: it is fitted again")
+        finished = None
+    if finished is None:
+        _try_out(study)
     target = _load_target(study)
     origin: dict[str, Any] = {"target": target.described if target else None, "versions": _versions(study.device)}
     stored = ledger.record(name) if ledger.has(name) else None
     if stored:
         refuse_differences(name, "target", ledger.target(name), origin["target"])
-    refuse_foreign_file(study.out, stored["identity"] if stored else None, study.options.output.force)
-    if stored and not adds and stored["state"] == "finished" and (known := ledger.result(name)):
+    identity, nebula = (stored["identity"] if stored else None), (finished.nebula if finished else None)
+    refuse_foreign_file(study.out, identity, study.options.output.force, nebula)
+    if finished:
         edition = f", made with {study.begun_with}; give another --name for a new run" if study.begun_with else ""
         note(f"study {name} is finished; this is its result again{edition}")
-        return known
+        complete(study, ledger, finished)
+        return finished
     if study.begun_with:
         note(
             f"study {name} was begun with {study.begun_with}: it goes on so; "
@@ -110,6 +150,26 @@ def open_study(study: ResolvedStudy) -> OpenedStudy | tuple[dict[str, Any], list
         note("this study began under other versions or another device; the last bits may differ")
     yardstick = Yardstick.read(origin["yardstick"])
     return OpenedStudy(study, ledger, target, yardstick, stored["identity"], stored["seconds"], origin)
+
+
+def _written(study: ResolvedStudy) -> dict[str, Path]:
+    """The files of the study's result."""
+    constellation = study.source is not None and study.plan.settings.constellation is not None
+    return files_of(study.out, constellation=constellation, page=not study.options.output.no_report)
+
+
+def _tell_files_apart(study: ResolvedStudy) -> None:
+    """Refuse places that are one: each would eat what the other holds. Raises SettingsError."""
+    written = database_files(study.options.output.storage) | _written(study) | kept_at(study.options)
+    refuse_one_file(written, read_by(study.options))
+
+
+def _try_out(study: ResolvedStudy) -> None:
+    """Refuse, before any trial, what could not be written after all of them. Raises SettingsError."""
+    try_out(_written(study).items())
+    kept = kept_at(study.options)
+    try_out_log(kept[LOG])
+    try_out_folder(kept[ARTIFACTS])
 
 
 def _adds(study: ResolvedStudy, ledger: Ledger) -> bool:

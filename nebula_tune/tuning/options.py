@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 from nebula_tune.corpus.groups import GroupBy
 from nebula_tune.corpus.source import Source
 from nebula_tune.errors import SettingsError
+from nebula_tune.files import LONGEST_STEM
 from nebula_tune.words import printable
 
 NAME = re.compile(r"\w[\w.-]{0,99}")
@@ -107,4 +109,13 @@ def check(options: Options) -> None:
 def study_name(source: Source) -> str:
     """A study's name from its target."""
     name = re.sub(r"[^\w.-]+", "-", source.name).strip("-.") or "target"
-    return f"like-{name}" if name in RESERVED else name
+    return fitting(f"like-{name}" if name in RESERVED else name)
+
+
+def fitting(name: str) -> str:
+    """A derived name, cut where the names of files made from it would be too long; a digest tells cut names apart."""
+    encoded = name.encode(errors="surrogateescape")
+    if len(encoded) <= LONGEST_STEM:
+        return name
+    mark = f"-{hashlib.sha256(encoded).hexdigest()[:8]}"
+    return encoded[: LONGEST_STEM - len(mark)].decode(errors="ignore").rstrip("-.") + mark

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from nebula_tune.dashboard.gallery import Gallery
@@ -13,12 +12,12 @@ from nebula_tune.nebula import Nebula
 from nebula_tune.results import RunReport, StudyReport
 from nebula_tune.storage.address import shown
 from nebula_tune.storage.lease import Lease
-from nebula_tune.storage.paths import default_artifacts
 from nebula_tune.storage.schema import public_target
 from nebula_tune.study.status import trial_counts
-from nebula_tune.tuning.export import export, make_page, page_of
+from nebula_tune.tuning.export import make_page, page_of
 from nebula_tune.tuning.opened import OpenedStudy, open_study
 from nebula_tune.tuning.options import Options
+from nebula_tune.tuning.outputs import ARTIFACTS, kept_at
 from nebula_tune.tuning.reporter import Reporter
 from nebula_tune.tuning.resolve import resolve
 from nebula_tune.tuning.stages import announce, coordinator_of, fit, judge, scorer_spec, search
@@ -58,19 +57,17 @@ def run(options: Options, reporter: Reporter) -> Result:
             result = _work(opened, lease)
         make_page(study, opened.ledger)
     else:
-        report, entries = opened
-        result = Result(Nebula.from_entries(entries), report)
+        result = Result(opened.nebula, opened.report)
     return replace(result, report=result.report | page_of(study.out))
 
 
 def _work(opened: OpenedStudy, lease: Lease) -> Result:
     """Search, fit, judge, export; the seconds it took are kept, whatever happens."""
     study, ledger, options = opened.study, opened.ledger, opened.study.options
-    limit, folder = options.execution.time_limit, options.output.artifacts
+    limit = options.execution.time_limit
     began = time.monotonic()
     deadline = began + 60 * limit if limit is not None else None
-    artifacts = Path(folder) if folder else default_artifacts(ledger.url)
-    gallery = Gallery(ledger, study.name, study.plan, study.source, artifacts)
+    gallery = Gallery(ledger, study.name, study.plan, study.source, kept_at(options)[ARTIFACTS])
     with study.where.make(scorer_spec(opened), study.reporter.note) as executor, gallery:
         try:
             announce(opened, executor)
@@ -93,8 +90,8 @@ def _work(opened: OpenedStudy, lease: Lease) -> Result:
         target=public_target(opened.origin["target"]),
     )
     report = RunReport.joined(searched, judged, about).to_json()
-    provenance = {"identity": opened.identity, **report, "settings": study.plan.resolved(), "origin": opened.origin}
-    export(study.out, nebula, fitted, provenance)
-    ledger.finish(study.name, report, nebula.entries())
+    constellation = {**fitted.constellation.as_json(), "provenance": {}} if fitted else None
+    ledger.finish(study.name, report, nebula.entries(), constellation)
+    opened.export()
     log.info("run finished", extra={"fields": {"seconds": report["seconds"], "trials": report["trials"]}})
     return Result(nebula, report)

@@ -19,7 +19,8 @@ from nebula_tune.study.editions import Edition, nearest_edition, other_editions,
 from nebula_tune.study.plan import Plan, brought_up_to_date, choose_study, differences, override
 from nebula_tune.study.settings import StudySettings
 from nebula_tune.synth import architecture
-from nebula_tune.tuning.options import Options, StudyOptions, check, study_name
+from nebula_tune.tuning.options import Options, StudyOptions, check, fitting, study_name
+from nebula_tune.tuning.outputs import try_out_database
 from nebula_tune.tuning.reporter import Reporter
 
 
@@ -84,7 +85,8 @@ def resolve(options: Options, reporter: Reporter) -> ResolvedStudy:
         raise SettingsError("say what to sound like with --target (a folder, a nebula, or white-noise)")
     source = Source.parse(study.target) if match and study.target else None
     of_study = Path(study.study).stem if today.objective == "diversity" else "diversity"
-    name = output.name or (study_name(source) if source else of_study)
+    name = output.name or (study_name(source) if source else fitting(of_study))
+    try_out_database(output.storage)
     plan, begun_with = _plan(study, today, _stored_settings(output.storage, name), name)
     if why and not begun_with:
         reporter.note(why)
