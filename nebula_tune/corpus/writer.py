@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from nebula_tune.errors import SettingsError
 from nebula_tune.files import write_atomically
+from nebula_tune.machine import cores
 from nebula_tune.synth import Synth, synth1b1
-from nebula_tune.synth.backends import cores
 
 FORMATS = ("wav", "flac")
 BATCH = 64  # sounds

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from nebula_tune.corpus.prepare import Prepare, as_read, prepare
 from nebula_tune.corpus.source import Folder, Source, Synthetic
 from nebula_tune.embedding.base import Embedding
 from nebula_tune.errors import CorpusError
+from nebula_tune.machine import cores
 from nebula_tune.synth import Synth
 
 BATCH = 32  # sounds
@@ -154,7 +154,7 @@ def one_thread() -> Iterator[None]:
 
 def side_by_side(function: Callable[[Item], Made], items: Iterable[Item]) -> list[Made]:
     """A function of each of some items, as many at a time as there are cores, each by one thread; in their order."""
-    with one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with one_thread(), ThreadPoolExecutor(cores()) as pool:
         return list(pool.map(function, items))
 
 
