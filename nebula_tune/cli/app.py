@@ -11,6 +11,7 @@ import typer
 from nebula_tune import __version__
 from nebula_tune.cli import corpora, judging, run, studies
 from nebula_tune.errors import NebulaTuneError
+from nebula_tune.notices import on_stderr
 
 INTERRUPTED = 130  # exit code
 
@@ -48,7 +49,8 @@ def main() -> NoReturn:
     """Entry point: run the app, and turn every foreseen error into one line and an exit code."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        code = app(standalone_mode=False)
+        with on_stderr():
+            code = app(standalone_mode=False)
     except KeyboardInterrupt:
         code = INTERRUPTED
     except NebulaTuneError as error:

@@ -18,6 +18,7 @@ import numpy as np
 import soundfile
 
 from nebula_tune.corpus.prepare import SILENT
+from nebula_tune.documents import read_json
 from nebula_tune.errors import CorpusError, SettingsError
 from nebula_tune.files import write_atomically
 from nebula_tune.ranking.instruments.instrument import SAMPLE_RATE, Instrument, PlayedSounds
@@ -84,7 +85,7 @@ def _claim(folder: Path, sweep: Sweep) -> None:
     manifest = folder / MANIFEST
     if manifest.exists():
         try:
-            content = json.loads(manifest.read_text())
+            content = read_json(manifest)
             differing = [key for key, value in vars(sweep).items() if content[key] != value and key != "presets"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CorpusError(f"{manifest} cannot be read as a data set's; give another --out") from error

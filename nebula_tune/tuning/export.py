@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from nebula_tune.documents import read_json
 from nebula_tune.errors import SettingsError
 from nebula_tune.files import constellation_path, provenance_path, write_atomically
 from nebula_tune.fitting.fit import Fitted
@@ -24,7 +25,7 @@ def refuse_foreign_file(out: Path, identity: str | None, force: bool) -> None:
     if not out.exists() or force:
         return
     try:
-        owner = json.loads(provenance_path(out).read_text())["identity"]
+        owner = read_json(provenance_path(out))["identity"]
     except (OSError, ValueError, KeyError, TypeError):
         owner = None
     if owner is None or owner != identity:
