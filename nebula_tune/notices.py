@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 log = logging.getLogger(__name__)
 ROOT = logging.getLogger("nebula_tune")
 _told: set[str] = set()
+_lock = threading.Lock()
 
 
 def warn_once(text: str) -> None:
     """Log a warning, unless this process did so already: within a run its reporter shows it, else it is on stderr."""
-    if text not in _told:
+    with _lock:
+        new = text not in _told
         _told.add(text)
+    if new:
         log.warning("%s", text)
 
 

@@ -234,12 +234,9 @@ class _Worker:
 
 def _store(name: str, content: bytes) -> Path:
     """Keep a target's vectors in this node's own cache."""
-    from nebula_tune.corpus.cache import cache_folder
+    from nebula_tune.corpus.cache import cached_file
 
-    path = cache_folder() / "targets" / name
-    if not path.exists():
-        write_atomically(path, content)
-    return path
+    return cached_file(f"targets/{name}", lambda path: write_atomically(path, content))
 
 
 def _versions() -> str:

@@ -122,8 +122,10 @@ class Panel:
     def ends(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Minimum and maximum of each parameter, (parameters,) float64 each."""
         if device not in self._ranges:
-            ends = torch.tensor([(p.minimum, p.maximum) for p in self.parameters], dtype=torch.float64, device=device)
-            self._ranges[device] = ends[:, 0].contiguous(), ends[:, 1].contiguous()
+            ranges = [(p.minimum, p.maximum) for p in self.parameters]
+            with torch.inference_mode(False):  # they are kept, for callers with gradients too
+                ends = torch.tensor(ranges, dtype=torch.float64, device=device)
+                self._ranges[device] = ends[:, 0].contiguous(), ends[:, 1].contiguous()
         return self._ranges[device]
 
 
