@@ -35,6 +35,7 @@ from nebula_tune.distance import l1_mmd
 from nebula_tune.embedding import Embedding, make_embedding
 from nebula_tune.embedding.embed import Embedded
 from nebula_tune.files import write_atomically
+from nebula_tune.machine import cores
 from nebula_tune.nebula import Nebula
 from nebula_tune.scoring import Request, Scorer, ScorerSpec
 from nebula_tune.search import Reevaluation, Sampler
@@ -346,7 +347,7 @@ def main() -> None:
     prepare.add_argument("file", type=Path)
     search = commands.add_parser("run", help="search; goes on where it was stopped")
     search.add_argument("--out", type=Path, required=True, help="folder of results")
-    search.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
+    search.add_argument("--jobs", type=int, default=cores())
     search.add_argument("--minutes", type=float, default=float("inf"), help="begin nothing that would end later")
     search.add_argument("--seeds", type=int, default=3)
     search.add_argument("--sounds", type=int, default=256)

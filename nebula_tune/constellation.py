@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 
 from nebula_tune.arrays import Floats
-from nebula_tune.errors import NebulaError
+from nebula_tune.errors import NebulaError, brief
 from nebula_tune.files import write_atomically
-from nebula_tune.nebula import Nebula, find_nebula, read_json, shipped_names
+from nebula_tune.nebula import Nebula, find_nebula, read_entries, shipped_names
 
 FORMAT, VERSION = "nebula-tune constellation", 1
 DECIMALS = 6  # of coordinates in a file; a constellation is rounded when it is made, so that file and memory are one
@@ -67,7 +67,7 @@ class Constellation:
             raise NebulaError("a constellation names one of its parameters twice")
         if atoms.ndim != 2 or not len(atoms) or atoms.shape[1] != count:
             raise NebulaError(f"atoms of a constellation are one or more rows of {count} coordinates")
-        if weights.shape != (len(atoms),) or weights.min() < 0 or weights.sum() <= 0:
+        if weights.shape != (len(atoms),) or weights.min() < 0 or not 0 < weights.sum() < np.inf:
             raise NebulaError("a constellation has one weight an atom, none below 0 and not all 0")
         if arrays["center"].shape != (count,) or arrays["scale"].shape != (count,) or arrays["scale"].min() < 0:
             raise NebulaError(f"center and scale of a constellation are {count} numbers each, no scale below 0")
@@ -133,7 +133,7 @@ class Constellation:
     @classmethod
     def load(cls, path: str | Path) -> Constellation:
         """Read a constellation file. Raises NebulaError naming the file and what is wrong with it."""
-        data = read_json(Path(path))
+        data = read_entries(Path(path))
         try:
             return cls.from_json(data)
         except NebulaError as error:
@@ -145,19 +145,20 @@ class Constellation:
         if not is_constellation(data):
             raise NebulaError(f'not a constellation: an object with "format": "{FORMAT}" is expected')
         if data.get("version") != VERSION:
-            raise NebulaError(f"constellation format version {data.get('version')!r}; this program reads {VERSION}")
+            version = brief(data.get("version"))
+            raise NebulaError(f"constellation format version {version}; this program reads {VERSION}")
         unknown = data.keys() - {
             "format", "version", "nebula", "parameters", "spread", "center", "scale", "atoms", "provenance"
         }  # fmt: skip
         if unknown:
-            raise NebulaError(f"unknown key {sorted(unknown)[0]!r} in a constellation")
+            raise NebulaError(f"unknown key {brief(min(unknown))} in a constellation")
         parameters, atoms, spread = data.get("parameters"), data.get("atoms"), data.get("spread")
         if not (isinstance(parameters, list) and parameters and all(isinstance(name, str) for name in parameters)):
             raise NebulaError("parameters of a constellation are a list of names")
         if not (isinstance(atoms, list) and atoms):
             raise NebulaError("atoms of a constellation are a list of at least one")
-        if isinstance(spread, bool) or not isinstance(spread, int | float):
-            raise NebulaError(f"spread of a constellation is {spread!r}; it is a number from 0 to 1")
+        if isinstance(spread, bool) or not (isinstance(spread, int | float) and 0 <= spread <= 1):
+            raise NebulaError(f"spread of a constellation is {brief(spread)}; it is a number from 0 to 1")
         provenance = data.get("provenance", {})
         if not isinstance(provenance, dict):
             raise NebulaError("provenance of a constellation is an object")
@@ -212,16 +213,19 @@ def load_sounds(source: str | Path) -> Nebula | Constellation:
     path = find_nebula(source)
     if path is None:
         raise NebulaError(f"no nebula {str(source)!r}: neither a file nor a shipped nebula ({shipped_names()})")
-    data = read_json(path)
+    data = read_entries(path)
     try:
-        return Constellation.from_json(data) if is_constellation(data) else Nebula.from_entries(data)
+        sounds = Constellation.from_json(data) if is_constellation(data) else Nebula.from_entries(data)
     except NebulaError as error:
         raise NebulaError(f"{path}: {error}") from None
+    if isinstance(sounds, Nebula):
+        sounds.tell_halved(path)
+    return sounds
 
 
 def _read_atoms(atoms: Sequence[Any], count: int) -> tuple[Floats, Floats, tuple[str, ...]]:
     """Coordinates, weights and classes of a file's atoms; raises NebulaError with the number of the one at fault."""
-    rows, weights, classes = np.empty((len(atoms), count)), np.empty(len(atoms)), []
+    rows, weights, classes = [], np.empty(len(atoms)), []
     for number, atom in enumerate(atoms):
         if not (
             isinstance(atom, dict) and {"weight", "coordinates"} <= atom.keys() <= {"weight", "coordinates", "class"}
@@ -230,12 +234,13 @@ def _read_atoms(atoms: Sequence[Any], count: int) -> tuple[Floats, Floats, tuple
         row = _numbers(atom["coordinates"], f"coordinates of atom {number}")
         if row.shape != (count,):
             raise NebulaError(f"atom {number} has {row.size} coordinates; there are {count} parameters")
-        rows[number], weights[number] = row, _numbers([atom["weight"]], f"weight of atom {number}")[0]
+        rows.append(row)
+        weights[number] = _numbers([atom["weight"]], f"weight of atom {number}")[0]
         name = atom.get("class", "")
         if not isinstance(name, str):
-            raise NebulaError(f"class of atom {number} is {name!r}; it is a name")
+            raise NebulaError(f"class of atom {number} is {brief(name)}; it is a name")
         classes.append(name)
-    return rows, weights, tuple(classes) if any(classes) else ()
+    return np.stack(rows), weights, tuple(classes) if any(classes) else ()
 
 
 def _numbers(values: Any, what: str) -> Floats:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from nebula_tune.words import printable
 
+LONGEST = 80  # characters of a value that a message quotes
+
 
 class NebulaTuneError(Exception):
     """Base of all errors a user may meet. What it says is printable, whatever names it names."""
@@ -56,3 +58,16 @@ class StopRequested(NebulaTuneError):
     """The time limit is reached; the study can be resumed."""
 
     exit_code = 130
+
+
+def brief(value: object) -> str:
+    """A value as Python writes it, for a message: not longer than a line."""
+    try:
+        return shortened(repr(value))
+    except (ValueError, RecursionError):  # a whole number of thousands of digits; a list of lists without end
+        return f"a {type(value).__name__}"
+
+
+def shortened(text: str) -> str:
+    """A text for a message: not longer than a line."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

@@ -8,19 +8,23 @@ This module knows the file and its rules only; which parameters exist is the syn
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from nebula_tune.errors import NebulaError
+from nebula_tune.documents import UnreadableError, read_json
+from nebula_tune.errors import NebulaError, brief, shortened
 from nebula_tune.files import shipped, write_atomically
+from nebula_tune.notices import warn_once
 
 # torchsynth reaches only the upper half of a symmetric parameter's range when its curve is exactly 1,
 # so such a curve is written as the nearest value with six decimals, which has the full range there.
 ALMOST_LINEAR = 1.000001
+LARGEST_CURVE = sys.float_info.max
+NAMED = 5  # parameters in a warning
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,8 @@ class Nebula:
 
     def __post_init__(self) -> None:
         for name, curve in self.curves.items():
-            if not (math.isfinite(curve) and curve > 0):
-                raise NebulaError(f"curve of {name} is {curve!r}; a curve is a finite number above 0")
+            if not (curve > 0 and curve <= LARGEST_CURVE):
+                raise NebulaError(f"curve of {shortened(name)} is {brief(curve)}; a curve is a finite number above 0")
         object.__setattr__(self, "curves", MappingProxyType(dict(self.curves)))
         object.__setattr__(self, "symmetric", MappingProxyType(dict(self.symmetric)))
 
@@ -52,11 +56,46 @@ class Nebula:
         path = find_nebula(source)
         if path is None:
             raise NebulaError(f"no nebula {str(source)!r}: neither a file nor a shipped nebula ({shipped_names()})")
-        entries = read_json(path)
+        entries = read_entries(path)
         try:
-            return cls.from_entries(entries)
+            nebula = cls.from_entries(entries)
         except NebulaError as error:
             raise NebulaError(f"{path}: {error}") from None
+        nebula.tell_halved(path)
+        return nebula
+
+    def tell_halved(self, path: Path) -> None:
+        """Warn of parameters that torchsynth 1.0 plays otherwise than this program does, if the file has any."""
+        halved = self.halved
+        if halved:
+            others = f" and {len(halved) - NAMED} others" if len(halved) > NAMED else ""
+            named = ", ".join(map(shortened, halved[:NAMED])) + others
+            warn_once(
+                f"{path}: symmetric with a curve of exactly 1: {named}; torchsynth 1.0 plays only the upper half of "
+                f"such a range, nebula-tune the whole of it. With {ALMOST_LINEAR} in the place of 1 both play the whole"
+            )
+
+    @property
+    def halved(self) -> list[str]:
+        """Parameters of torchsynth's Voice whose range torchsynth 1.0 halves: symmetric, with a curve of exactly 1.
+
+        What a partial nebula does not list is as in torchsynth's default.
+        """
+        names = [
+            name
+            for name in dict.fromkeys([*self.curves, *self.symmetric])
+            if self.curves.get(name, 1) == 1 and self.symmetric.get(name, True)
+        ]
+        if not names:
+            return []
+        default = Nebula.from_entries(read_json(shipped("nebulae") / "default.json"))
+        return [
+            name
+            for name in names
+            if name in default.curves
+            and self.curves.get(name, default.curves[name]) == 1
+            and self.symmetric.get(name, default.symmetric[name])
+        ]
 
     @classmethod
     def from_entries(cls, entries: Any) -> Nebula:
@@ -70,17 +109,19 @@ class Nebula:
         for number, entry in enumerate(entries):
             module, parameter, kind, value = _read_entry(entry, number)
             name = f"{module}.{parameter}"
+            shown = shortened(name)
             if kind == "curve":
                 if name in curves:
-                    raise NebulaError(f"entry {number}: curve of {name} is given twice")
+                    raise NebulaError(f"entry {number}: curve of {shown} is given twice")
                 if isinstance(value, bool) or not isinstance(value, int | float):
-                    raise NebulaError(f"entry {number}: curve of {name} is {value!r}; a curve is a number above 0")
-                curves[name] = float(value)
+                    what = f"curve of {shown} is {brief(value)}"
+                    raise NebulaError(f"entry {number}: {what}; a curve is a number above 0")
+                curves[name] = float(value) if abs(value) <= LARGEST_CURVE else value
             else:
                 if name in symmetric:
-                    raise NebulaError(f"entry {number}: symmetric of {name} is given twice")
+                    raise NebulaError(f"entry {number}: symmetric of {shown} is given twice")
                 if value not in (True, False, 0, 1):
-                    raise NebulaError(f"entry {number}: symmetric of {name} is {value!r}; it is true or false")
+                    raise NebulaError(f"entry {number}: symmetric of {shown} is {brief(value)}; it is true or false")
                 symmetric[name] = bool(value)
         return cls(curves, symmetric)
 
@@ -109,11 +150,11 @@ class Nebula:
         write_atomically(path, self.to_json().encode())
 
 
-def read_json(path: Path) -> Any:
+def read_entries(path: Path) -> Any:
     """Data of a nebula's or constellation's file; raises NebulaError for one that cannot be read."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        return read_json(path)
+    except UnreadableError as error:
         raise NebulaError(f"cannot read nebula {path}: {error}") from error
 
 
@@ -137,9 +178,9 @@ def _read_entry(entry: Any, number: int) -> tuple[str, str, str, Any]:
         raise NebulaError(f"entry {number} is not an object with name and value")
     name = entry["name"]
     if not (_is_strings(name) and len(name) == 3 and name[2] in ("curve", "symmetric")):
-        raise NebulaError(f'entry {number}: name {name!r} is not [module, parameter, "curve" or "symmetric"]')
+        raise NebulaError(f'entry {number}: name {brief(name)} is not [module, parameter, "curve" or "symmetric"]')
     return name[0], name[1], name[2], entry["value"]
 
 
 def _is_strings(value: Any) -> bool:
-    return isinstance(value, Iterable) and not isinstance(value, str) and all(isinstance(x, str) for x in value)
+    return isinstance(value, list | tuple) and all(isinstance(x, str) for x in value)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from nebula_tune.constellation import load_sounds
 from nebula_tune.errors import NebulaError
 from nebula_tune.nebula import ALMOST_LINEAR, Nebula
 from nebula_tune.synth import Voice
@@ -125,3 +126,64 @@ def test_torchsynth_loads_an_export_and_plays_the_same_sounds(tmp_path: Path) ->
 
     peer.save_hyperparameters(str(tmp_path / "theirs.json"))
     assert Nebula.load(tmp_path / "theirs.json") == Nebula.load(path)
+
+
+def entry(name: str, kind: str, value: Any) -> dict[str, Any]:
+    return {"name": [*name.split("."), kind], "value": value}
+
+
+HALVED = {
+    "both given": [entry("adsr_1.attack", "curve", 1), entry("adsr_1.attack", "symmetric", True)],
+    "a float and a number": [entry("vco_2.shape", "curve", 1.0), entry("vco_2.shape", "symmetric", 1)],
+    "the curve, of one that is symmetric": [entry("lfo_1.mod_depth", "curve", 1)],
+    "the flag, of one whose curve is 1": [entry("mixer.vco_1", "symmetric", True)],
+}
+
+
+@pytest.mark.parametrize("case", HALVED)
+@pytest.mark.parametrize("reads", [Nebula.load, load_sounds])
+def test_a_symmetric_curve_of_exactly_1_in_a_file_is_named(
+    case: str, reads: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "torchsynth.json"
+    path.write_text(json.dumps(HALVED[case]))
+    for _ in range(2):  # said once
+        reads(path)
+    (record,) = caplog.records
+    name = ".".join(HALVED[case][0]["name"][:2])
+    assert f"{path}: symmetric with a curve of exactly 1: {name}; torchsynth 1.0" in record.getMessage()
+    assert str(ALMOST_LINEAR) in record.getMessage()
+
+
+def test_other_curves_are_read_in_silence_and_many_are_named_in_part(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    panel = Voice.panel
+    linear = panel.nebula([1.0] * len(panel), [True] * len(panel))
+    linear.save(tmp_path / "ours.json")
+    quiet = [entry("adsr_1.attack", "curve", 1), entry("lfo_1.mod_depth", "curve", 1)]
+    quiet += [entry("lfo_1.mod_depth", "symmetric", False), entry("operator_1.level", "curve", 1)]
+    (tmp_path / "quiet.json").write_text(json.dumps(quiet))
+    for path in ("ours.json", "quiet.json"):
+        Nebula.load(tmp_path / path)
+    for name in ("default", "drum"):
+        Nebula.load(name)
+    assert not caplog.records
+    entries = [e | {"value": 1 if e["name"][2] == "curve" else True} for e in linear.entries()]
+    (tmp_path / "all.json").write_text(json.dumps(entries))
+    assert Nebula.load(tmp_path / "all.json") == linear
+    assert "and 73 others" in caplog.text
+
+
+def test_render_says_it_on_stderr_and_plays_what_it_did(call, tmp_path: Path) -> None:
+    (tmp_path / "n.json").write_text(json.dumps(HALVED["both given"]))
+    outcome = call("render", "n.json", "--count", "1", "--seconds", "0.1", "--out", "sounds")
+    assert outcome.code == 0 and outcome.err.count("adsr_1.attack") == 1
+
+
+def test_torchsynth_halves_the_ranges_that_are_named(tmp_path: Path) -> None:
+    (tmp_path / "n.json").write_text(json.dumps(HALVED["both given"]))
+    peer = torchsynth_peer.voice(str(tmp_path / "n.json"), sample_rate=16000, seconds=0.5)
+    parameter = peer.adsr_1.get_parameter("attack").parameter_range
+    low, high = (float(parameter.from_0to1(torch.tensor(u))) for u in (0.0, 1.0))
+    assert (low, high) == (1.0, 2.0), "of 0 to 2 seconds"

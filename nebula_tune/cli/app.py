@@ -12,6 +12,7 @@ import typer
 from nebula_tune import __version__
 from nebula_tune.cli import corpora, judging, run, studies
 from nebula_tune.errors import NebulaTuneError
+from nebula_tune.notices import on_stderr
 from nebula_tune.words import DEGRADING, printable
 
 INTERRUPTED = 130  # exit code
@@ -51,7 +52,8 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _terminate)
     _degrade_outputs()
     try:
-        code = app(standalone_mode=False)
+        with on_stderr():
+            code = app(standalone_mode=False)
     except KeyboardInterrupt:
         code = INTERRUPTED
     except NebulaTuneError as error:

@@ -7,14 +7,19 @@ import io
 import json
 import os
 import shutil
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
+from nebula_tune.errors import StorageError
 from nebula_tune.files import write_atomically
+from nebula_tune.notices import warn_once
 
 
 def cache_folder() -> Path:
@@ -42,8 +47,11 @@ class VectorCache:
         return vector
 
     def put(self, key: str, vector: NDArray[np.float32]) -> None:
-        """Keep a sound's vector."""
-        save_array(self._path(key), vector)
+        """Keep a sound's vector; where the cache cannot be written, a warning says so once."""
+        try:
+            save_array(self._path(key), vector)
+        except StorageError as error:
+            _go_on_without(error)
 
     def note(self, key: str) -> str:
         """What is to be told of that sound's file; nothing of most."""
@@ -65,6 +73,55 @@ def save_array(path: Path, array: NDArray[np.float32]) -> None:
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     write_atomically(path, buffer.getvalue())
+
+
+def cached_file(name: str, write: Callable[[Path], None]) -> Path:
+    """A file of the cache by its name there; one that is not there is written.
+
+    Where the cache cannot be written it is in a temporary folder, which goes when this process ends. Raises
+    StorageError where that cannot be written either.
+    """
+    path = cache_folder() / name
+    if is_there(path):
+        return path
+    try:
+        write(path)
+    except StorageError as error:
+        _go_on_without(error)
+        path = _instead() / name
+        if not is_there(path):
+            write(path)
+    return path
+
+
+@cache
+def _temporary() -> TemporaryDirectory[str]:
+    return TemporaryDirectory(prefix="nebula-tune-")
+
+
+def _instead() -> Path:
+    """This process's folder in the cache's place. Raises StorageError."""
+    try:
+        return Path(_temporary().name)
+    except OSError as error:
+        raise StorageError(f"no temporary folder can be made: {error.strerror or error}") from error
+
+
+def _go_on_without(error: StorageError) -> None:
+    """Say once that the cache cannot be written, and why."""
+    reason = getattr(error.__cause__, "strerror", None) or error
+    warn_once(
+        f"warning: the cache folder {cache_folder()} cannot be written ({reason}); going on without it, so what is "
+        "embedded is embedded anew next time; NEBULA_TUNE_CACHE in the environment names another folder"
+    )
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file is there and may be looked at."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def cache_size() -> tuple[int, int]:

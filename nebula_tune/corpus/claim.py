@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from nebula_tune.documents import read_json
 from nebula_tune.errors import CorpusError
 from nebula_tune.files import create_atomically
 
@@ -31,7 +32,7 @@ def claim_folder(claim: Path, settings: Mapping[str, Any], *, holds: str, may_di
         if create_atomically(claim, (json.dumps(dict(settings), indent=1) + "\n").encode()):
             return
     try:
-        content = json.loads(claim.read_text(encoding="utf-8"))
+        content = read_json(claim)
         differing = [key for key, value in settings.items() if content[key] != value and key not in may_differ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorpusError(f"{claim} cannot be read as a data set's; give another --out") from error

@@ -101,7 +101,9 @@ class SynthDataset(IterableDataset[Sounds]):
     def _render(self, synth: Synth, pieces: list[range]) -> Sounds:
         raws = [synth.draw(piece.start, len(piece)) for piece in pieces]
         audios = [synth.render(raw, piece.start) for raw, piece in zip(raws, pieces, strict=True)]
-        indices = torch.cat([torch.arange(piece.start, piece.stop) for piece in pieces])
+        indices = torch.cat(
+            [torch.arange(piece.start, piece.stop, dtype=torch.int64, device="cpu") for piece in pieces]
+        )
         flags = [torch.from_numpy(synth1b1.is_train(piece.start, len(piece))) for piece in pieces]
         whole = len(pieces) == 1  # nothing to copy
         audio, raw = (audios[0], raws[0]) if whole else (torch.cat(audios), torch.cat(raws))

@@ -16,9 +16,9 @@ from nebula_tune.corpus.cache import digest
 from nebula_tune.corpus.claim import claim_folder
 from nebula_tune.errors import CorpusError, NebulaError, SettingsError
 from nebula_tune.files import create_atomically, write_atomically
+from nebula_tune.machine import cores
 from nebula_tune.nebula import Nebula
 from nebula_tune.synth import Synth, synth1b1
-from nebula_tune.synth.backends import cores
 
 FORMATS = ("wav", "flac")
 BATCH = 64  # sounds

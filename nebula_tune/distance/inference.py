@@ -94,10 +94,10 @@ def group_sums(vectors: NDArray[np.float32], labels: NDArray[np.intp], distance:
     data = torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))
     owner = torch.from_numpy(labels)
     count = int(labels.max()) + 1
-    sums = torch.zeros(count, count, dtype=torch.float64)
+    sums = torch.zeros(count, count, dtype=torch.float64, device="cpu")
     for start in range(0, len(data), ROWS):  # the matrix is symmetric: each block's columns begin where its rows do
         rows = distance.pairwise(data[start : start + ROWS], data[start:]).double()
-        empty = torch.zeros(len(rows), count, dtype=torch.float64)
+        empty = torch.zeros(len(rows), count, dtype=torch.float64, device="cpu")
         row_groups, rest = owner[start : start + ROWS], owner[start + ROWS :]
         sums.index_add_(0, row_groups, empty.index_add(1, row_groups, rows[:, : len(rows)]))
         across = empty.index_add(1, rest, rows[:, len(rows) :])

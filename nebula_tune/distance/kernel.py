@@ -48,6 +48,6 @@ class Gaussian(Distance):
 def _median_distance(x: Tensor) -> float:
     """Median Euclidean distance of two different sounds; where half of them are copies, the mean; 1 if all are."""
     some = x[:: -(-len(x) // MEDIAN_OF)]
-    above = torch.triu_indices(len(some), len(some), offset=1)
+    above = torch.triu_indices(len(some), len(some), offset=1, dtype=torch.int64, device=some.device)
     distances = Euclidean().pairwise(some, some)[above[0], above[1]]
     return float(distances.median()) or float(distances.mean()) or 1.0

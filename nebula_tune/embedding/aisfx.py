@@ -23,6 +23,7 @@ from rich.console import Console
 from torch import Tensor
 from torch.nn import functional
 
+from nebula_tune.corpus.cache import is_there
 from nebula_tune.embedding.base import Embedding
 from nebula_tune.embedding.checkpoint import checked, hash_of, load
 from nebula_tune.embedding.convolution import fold, in_equal_batches
@@ -165,7 +166,7 @@ def folded(layers: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
         for number in (1, 2):
             prefix = f"embedding_net.conv_block{block}"
             parts = (layers[f"{prefix}.bn{number}.{p}"] for p in ("weight", "bias", "running_mean", "running_var"))
-            no_bias = torch.zeros(CHANNELS[block])
+            no_bias = torch.zeros(CHANNELS[block], dtype=torch.float32, device="cpu")
             kernel, bias = fold(layers[f"{prefix}.conv{number}.weight"], no_bias, tuple(parts), EPSILON)
             convolutions.append((kernel.float(), bias.float()))
     return convolutions
@@ -177,7 +178,7 @@ def find() -> Path | None:
     package = find_spec("aisfx")  # looks, does not import
     if package is not None and package.submodule_search_locations:
         places += [Path(folder) / "models" / "checkpoint.pth" for folder in package.submodule_search_locations]
-    return next((place for place in places if place.is_file()), None)
+    return next((place for place in places if is_there(place)), None)
 
 
 def fetch(console: Console | None = None) -> Path:
@@ -186,7 +187,7 @@ def fetch(console: Console | None = None) -> Path:
     Raises EmbeddingError if pip cannot get it, StorageError if it cannot be kept.
     """
     path = weights_folder() / WEIGHTS_FILE
-    if path.is_file():
+    if is_there(path):
         return path
     console = console or plain_console(stderr=True)
     with tempfile.TemporaryDirectory() as folder, console.status("fetching aisfx from PyPI (23 MB)"):

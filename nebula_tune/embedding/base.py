@@ -42,7 +42,7 @@ class Embedding(ABC):
     @property
     def numbers(self) -> int:
         """How many numbers a sound's vector has, frames together."""
-        return self.embed_batch(torch.zeros(1, self.samples)).numel()
+        return self.embed_batch(torch.zeros(1, self.samples, dtype=torch.float32, device="cpu")).numel()
 
     def cost_note(self, sounds: int) -> str:
         """What so many sounds cost to embed, where that is worth saying before a study begins; else empty."""

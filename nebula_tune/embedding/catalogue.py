@@ -60,7 +60,8 @@ def seconds_a_sound(embedding: Embedding) -> float:
 
     if isinstance(embedding, OpenL3):
         return embedding.cost(1).seconds
-    audio = torch.rand(TIMED_SOUNDS, embedding.samples, generator=torch.Generator().manual_seed(0)) - 0.5
+    seeded = torch.Generator("cpu").manual_seed(0)
+    audio = torch.rand(TIMED_SOUNDS, embedding.samples, generator=seeded, dtype=torch.float32, device="cpu") - 0.5
     embedding.embed_batch(audio[:1])
     start = time.perf_counter()
     embedding.embed_batch(audio).sum().item()

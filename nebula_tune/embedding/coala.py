@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from nebula_tune.corpus.cache import is_there
 from nebula_tune.embedding.base import Embedding
 from nebula_tune.embedding.checkpoint import checked, hash_of, load
 from nebula_tune.embedding.convolution import fold, in_equal_batches
@@ -81,7 +82,7 @@ class Coala(Embedding):
         scale, shift = read_scaler(scaler)
         scaler_sha256 = hashlib.sha256(np.concatenate([scale, shift]).tobytes()).hexdigest()
         self._hashes = {"weights": hash_of(layers), "scaler": scaler_sha256}
-        self._scale, self._shift = (torch.tensor(numbers, device=self.device) for numbers in (scale, shift))
+        self._scale, self._shift = (torch.from_numpy(numbers.copy()).to(self.device) for numbers in (scale, shift))
         self._convolutions = [
             (kernel.to(self.device, memory_format=torch.channels_last), bias.to(self.device))
             for kernel, bias in folded(layers)
@@ -204,13 +205,13 @@ def files_of(model: str, place: Path) -> tuple[Path, Path]:
     """Checkpoint and scaler of a copy of the repository, or of a checkpoint in one or with the scaler beside it."""
     checkpoint = (place / MODELS[model][0] if place.is_dir() else place).absolute()
     beside, published = checkpoint.with_name(SCALER), checkpoint.parent.parent.parent / SCALER
-    return checkpoint, published if published.is_file() and not beside.is_file() else beside
+    return checkpoint, published if is_there(published) and not is_there(beside) else beside
 
 
 def find(model: str) -> Path | None:
     """The model's checkpoint if it and the scaler are in the cache."""
     files = files_of(model, home())
-    return files[0] if all(file.is_file() for file in files) else None
+    return files[0] if all(is_there(file) for file in files) else None
 
 
 def files_in_cache(model: str) -> tuple[Path, Path]:

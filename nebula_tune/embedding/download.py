@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-from nebula_tune.corpus.cache import cache_folder
+from nebula_tune.corpus.cache import cache_folder, is_there
 from nebula_tune.errors import EmbeddingError, StorageError
 from nebula_tune.files import write_atomically
 from nebula_tune.terminal import plain_console, plain_text, say
@@ -47,7 +47,7 @@ def fetch_source(source: WeightsAddress, console: Console | None = None) -> Path
     Raises EmbeddingError if the file cannot be had or is not the one expected, StorageError if it cannot be kept.
     """
     path = weights_folder() / source.file
-    if path.is_file():
+    if is_there(path):
         return path
     console = console or plain_console(stderr=True)
     content = downloaded(source.url, source.file, console)

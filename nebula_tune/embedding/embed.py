@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,8 @@ from nebula_tune.corpus.prepare import Prepare, as_read, prepare
 from nebula_tune.corpus.source import Folder, Source, Synthetic
 from nebula_tune.embedding.base import Embedding
 from nebula_tune.errors import CorpusError
+from nebula_tune.machine import cores
+from nebula_tune.numerics import own_numerics
 from nebula_tune.synth import Synth
 
 BATCH = 32  # sounds
@@ -63,6 +64,7 @@ class Embedded:
         return by, [first[folder] for folder in self.folders]
 
 
+@own_numerics()
 def embed_source(
     source: Source,
     embedding: Embedding,
@@ -95,6 +97,7 @@ def embed_source(
         return _embedded(source, _Wanted(embedding, style, cache, synth, indices, most, progress or (lambda *_: None)))
 
 
+@own_numerics()
 def embed_files(
     paths: Sequence[Path], folder: Path, embedding: Embedding, style: Prepare, progress: Progress | None = None
 ) -> dict[str, NDArray[np.float32] | str]:
@@ -134,7 +137,8 @@ def vectors_of(audio: torch.Tensor, rate: int, embedding: Embedding, style: Prep
 def seconds_a_sound(embedding: Embedding) -> float:
     """Of one core, however busy the machine is; on a GPU, by the clock. Noise, which has no silent window."""
     clock = time.perf_counter if torch.cuda.is_available() else time.process_time
-    audio = torch.rand(1, embedding.samples, generator=torch.Generator().manual_seed(0)) - 0.5
+    seeded = torch.Generator("cpu").manual_seed(0)
+    audio = torch.rand(1, embedding.samples, generator=seeded, dtype=torch.float32, device="cpu") - 0.5
     with one_thread():
         embedding.embed_batch(audio)  # the first is slower
         began = clock()
@@ -155,7 +159,7 @@ def one_thread() -> Iterator[None]:
 
 def side_by_side(function: Callable[[Item], Made], items: Iterable[Item]) -> list[Made]:
     """A function of each of some items, as many at a time as there are cores, each by one thread; in their order."""
-    with one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with one_thread(), ThreadPoolExecutor(cores()) as pool:
         return list(pool.map(function, items))
 
 

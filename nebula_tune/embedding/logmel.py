@@ -42,7 +42,7 @@ class LogMel(Embedding):
 
     @cached_property
     def _window(self) -> Tensor:
-        return torch.hann_window(self.fft_size, device=self.device)
+        return torch.hann_window(self.fft_size, dtype=torch.float32, device=self.device)
 
     @cached_property
     def _filters(self) -> Tensor:

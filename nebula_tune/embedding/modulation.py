@@ -110,7 +110,7 @@ class Modulation(Embedding):
 
     @cached_property
     def _window(self) -> Tensor:
-        return torch.hann_window(FFT_SIZE, device=self.device)
+        return torch.hann_window(FFT_SIZE, dtype=torch.float32, device=self.device)
 
     @cached_property
     def _filters(self) -> Tensor:

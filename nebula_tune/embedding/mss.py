@@ -79,4 +79,4 @@ class MultiScaleSpectrogram(Embedding):
 
     @cached_property
     def _windows(self) -> dict[int, Tensor]:
-        return {size: torch.hann_window(size, device=self.device) for size in FFT_SIZES}
+        return {size: torch.hann_window(size, dtype=torch.float32, device=self.device) for size in FFT_SIZES}

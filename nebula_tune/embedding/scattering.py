@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nebula_tune.embedding.base import Embedding
 from nebula_tune.errors import EmbeddingError
+from nebula_tune.numerics import own_numerics
 
 OCTAVES = 12  # J: averages over 2^12 samples, 128 ms at 32 kHz
 WAVELETS_AN_OCTAVE = 8  # Q
@@ -42,7 +43,8 @@ class Scattering(Embedding):
         # Not kymatio.torch, which imports its 2-D and 3-D parts too: those break on scipy 1.15.
         from kymatio.scattering1d.frontend.torch_frontend import ScatteringTorch1D
 
-        return ScatteringTorch1D(J=OCTAVES, Q=WAVELETS_AN_OCTAVE, shape=self.samples).to(self.device)
+        with own_numerics():
+            return ScatteringTorch1D(J=OCTAVES, Q=WAVELETS_AN_OCTAVE, shape=self.samples).to(self.device)
 
     @property
     def _together(self) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from nebula_tune.arrays import Floats
 from nebula_tune.embedding.embed import one_thread
 from nebula_tune.errors import UserInputError
 from nebula_tune.evaluate.picture import BANDS, RANGE_DB
+from nebula_tune.numerics import own_numerics
 
 # The network and its training: specs/ear.md, section 4.
 CHANNELS = (16, 32, 48, 64)
@@ -208,14 +210,15 @@ class JudgeNetwork(nn.Module):
         super().__init__()
         self.generator = generator
         layers: list[nn.Module] = []
+        float32: Any = {"dtype": torch.float32, "device": "cpu"}
         for into, out in zip((1, *CHANNELS), CHANNELS, strict=False):
             layers += [
-                nn.utils.skip_init(nn.Conv2d, into, out, 3, stride=2, padding=1, bias=False),  # type: ignore[no-untyped-call]
-                nn.BatchNorm2d(out),
+                nn.utils.skip_init(nn.Conv2d, into, out, 3, stride=2, padding=1, bias=False, **float32),  # type: ignore[no-untyped-call]
+                nn.BatchNorm2d(out, **float32),
                 nn.ReLU(inplace=True),
             ]
         self.features = nn.Sequential(*layers)
-        self.output = nn.utils.skip_init(nn.Linear, 2 * CHANNELS[-1], 1)  # type: ignore[no-untyped-call]
+        self.output = nn.utils.skip_init(nn.Linear, 2 * CHANNELS[-1], 1, **float32)  # type: ignore[no-untyped-call]
         for layer in (*layers, self.output):
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_uniform_(layer.weight, a=5**0.5, generator=generator)  # torch's own choice
@@ -227,7 +230,7 @@ class JudgeNetwork(nn.Module):
         feature_maps = self.features(pictures[:, None])
         pooled = torch.cat([feature_maps.mean(dim=(2, 3)), feature_maps.amax(dim=(2, 3))], dim=1)
         if self.training:
-            kept = torch.rand(pooled.shape, generator=self.generator) >= DROPOUT
+            kept = torch.rand(pooled.shape, generator=self.generator, dtype=torch.float32, device="cpu") >= DROPOUT
             pooled = pooled * kept.to(pooled.device) / (1 - DROPOUT)
         logits: Tensor = self.output(pooled)[:, 0]
         return logits
@@ -235,13 +238,19 @@ class JudgeNetwork(nn.Module):
 
 def _trained(x: Tensor, y: Tensor, generator: torch.Generator, device: torch.device) -> JudgeNetwork:
     """A network trained on pictures (n, frames, bands) of both sides, half of every batch from each."""
-    network = JudgeNetwork(generator).to(device).train()
+    with own_numerics(), torch.enable_grad():
+        return _fitted(JudgeNetwork(generator).to(device).train(), x, y)
+
+
+def _fitted(network: JudgeNetwork, x: Tensor, y: Tensor) -> JudgeNetwork:
+    """The network once it is trained, with its own generator."""
+    generator, device = network.generator, x.device
     steps = max(LEAST_STEPS, EPOCHS * -(-(len(x) + len(y)) // BATCH))
     optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE)
     cycle = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, HIGHEST_RATE, total_steps=steps, div_factor=HIGHEST_RATE / LEARNING_RATE
     )
-    labels = torch.arange(2.0, device=device).repeat_interleave(HALF)
+    labels = torch.arange(2.0, dtype=torch.float32, device=device).repeat_interleave(HALF)
     orders = [_order(len(side), steps * HALF, generator).to(device) for side in (x, y)]
     for first in range(0, steps * HALF, HALF):
         pictures = torch.cat([side[order[first : first + HALF]] for side, order in zip((x, y), orders, strict=True)])
@@ -255,13 +264,17 @@ def _trained(x: Tensor, y: Tensor, generator: torch.Generator, device: torch.dev
 
 def _order(sounds: int, length: int, generator: torch.Generator) -> Tensor:
     """Places 0 .. sounds - 1 shuffled, again and again: (length,)."""
-    rounds = [torch.randperm(sounds, generator=generator) for _ in range(-(-length // sounds))]
+    rounds = [
+        torch.randperm(sounds, generator=generator, dtype=torch.int64, device="cpu")
+        for _ in range(-(-length // sounds))
+    ]
     return torch.cat(rounds)[:length]
 
 
 def _gained(pictures: Tensor, generator: torch.Generator) -> Tensor:
     """Pictures, each lightened or darkened by some decibels; what is below the floor stays there."""
-    gain = (2 * torch.rand(len(pictures), 1, 1, generator=generator) - 1) * (GAIN_DB / RANGE_DB)
+    drawn = torch.rand(len(pictures), 1, 1, generator=generator, dtype=torch.float32, device="cpu")
+    gain = (2 * drawn - 1) * (GAIN_DB / RANGE_DB)
     return torch.where(pictures > 0, pictures + gain.to(pictures.device), 0.0).clamp_(min=0)
 
 
@@ -274,7 +287,7 @@ def wins(x: Floats, y: Floats) -> Floats:
 
 
 def _generator(seed: Sequence[int]) -> torch.Generator:
-    return torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1))
+    return torch.Generator("cpu").manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1))
 
 
 def _keep_freed_memory() -> None:
@@ -282,7 +295,7 @@ def _keep_freed_memory() -> None:
 
     It gives memory back from twice the largest block that was ever freed on, where that is not over 32 MiB.
     """
-    torch.empty(32 * 2**20 - 2**13, dtype=torch.uint8)
+    torch.empty(32 * 2**20 - 2**13, dtype=torch.uint8, device="cpu")
 
 
 def _as_pictures(vectors: Pictures) -> Pictures:

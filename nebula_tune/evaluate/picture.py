@@ -60,7 +60,7 @@ class Picture(Embedding):
 
     @cached_property
     def _window(self) -> Tensor:
-        return torch.hann_window(WINDOW, device=self.device)
+        return torch.hann_window(WINDOW, dtype=torch.float32, device=self.device)
 
     @cached_property
     def _filters(self) -> Tensor:

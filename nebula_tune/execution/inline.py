@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Hashable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from nebula_tune.execution.executor import Asked, Executor, Task
+from nebula_tune.machine import cores
 from nebula_tune.scoring import ScorerSpec
 
 
@@ -18,7 +18,7 @@ class InlineExecutor(Executor):
     """Runs every chunk on a thread of its own, as many at a time as there are cores."""
 
     def __init__(self, spec: ScorerSpec) -> None:
-        threads = spec.concurrency(len(os.sched_getaffinity(0)))
+        threads = spec.concurrency(cores())
         super().__init__(threads, spec.chunk)
         # A chunk is worked out by one thread, or its sums could depend on the machine; and threads of a BLAS that wait
         # for small matrices take a tenth of the trials a second from those that score.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Hashable
@@ -16,12 +15,14 @@ import torch
 from nebula_tune.errors import ScoringError
 from nebula_tune.execution.executor import Asked, Executor, Task, WorkerLostError
 from nebula_tune.execution.ray_workers import Worker, WorkerPool, last_line, shares
+from nebula_tune.machine import cores, short_temporary_folder
 from nebula_tune.scoring import ScorerSpec
 
 TASK_TIMEOUT = 60.0  # seconds every task is given
 FIRST_TIMEOUT = 900.0  # and the very first ones: they compile, and load weights
 SLOW = 10  # times the longest of the last tasks: then a worker hangs
 REMEMBERED = 200  # tasks
+RAY_SOCKET = len("/session_2026-01-31_23-59-59_123456_1234567/sockets/plasma_store")  # bytes below Ray's folder
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class RayExecutor(Executor):
         import ray
 
         self._ray = ray
-        _start(address, max(len(os.sched_getaffinity(0)), workers or 1))
+        _start(address, max(cores(), workers or 1))
         self._timeout = task_timeout
         self._eased = 1.0
         self._owner: dict[Any, tuple[Worker, float]] = {}
@@ -176,6 +177,7 @@ def _start(address: str | None, cpus: int) -> None:
     import ray
 
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    folder = f"nebula-ray-{os.getuid()}"
     try:
         if address:
             _knock(address)
@@ -187,7 +189,7 @@ def _start(address: str | None, cpus: int) -> None:
                 include_dashboard=False,
                 logging_level=logging.ERROR,
                 log_to_driver=False,
-                _temp_dir=os.path.join(tempfile.gettempdir(), f"nebula-ray-{os.getuid()}"),  # noqa: PTH118
+                _temp_dir=str(short_temporary_folder(len(folder) + RAY_SOCKET) / folder),
             )
     except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
         if address:

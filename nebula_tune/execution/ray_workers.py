@@ -15,6 +15,7 @@ from typing import Any
 
 from nebula_tune.errors import ScoringError
 from nebula_tune.files import write_atomically
+from nebula_tune.machine import cores
 from nebula_tune.scoring import ScorerSpec
 
 CLUSTER_CPUS = 4  # of a CPU worker on a cluster, one thread each; fewer where the smallest node has fewer
@@ -173,9 +174,9 @@ class WorkerPool:
     def _cpus_a_worker(self) -> int:
         """Cores, and so threads, of one CPU worker."""
         if not self._joined:
-            return max(1, len(os.sched_getaffinity(0)) // (self._wanted or 1))
-        cores = [int(node["Resources"].get("CPU", 0)) for node in self._nodes()]
-        return min([CLUSTER_CPUS, *(c for c in cores if c > 0)])
+            return max(1, cores() // (self._wanted or 1))
+        cpus = [int(node["Resources"].get("CPU", 0)) for node in self._nodes()]
+        return min([CLUSTER_CPUS, *(count for count in cpus if count > 0)])
 
     def _room(self) -> int:
         """How many workers the cluster has room for."""
@@ -233,12 +234,9 @@ class _Worker:
 
 def _store(name: str, content: bytes) -> Path:
     """Keep a target's vectors in this node's own cache."""
-    from nebula_tune.corpus.cache import cache_folder
+    from nebula_tune.corpus.cache import cached_file
 
-    path = cache_folder() / "targets" / name
-    if not path.exists():
-        write_atomically(path, content)
-    return path
+    return cached_file(f"targets/{name}", lambda path: write_atomically(path, content))
 
 
 def _versions() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
-from nebula_tune.errors import SettingsError
+from nebula_tune.documents import UnreadableError, parse_json, read_content
+from nebula_tune.errors import SettingsError, shortened
 from nebula_tune.listening.design import Key, KeyTrial, Record, Side
+from nebula_tune.notices import warn_once
 from nebula_tune.strict import said
 
-Plays = Annotated[int, Field(ge=0)]
-LARGEST = 10_000_000  # bytes of a ballot or key
+Plays = Annotated[int, Field(ge=0, lt=2**31)]
+LARGEST = 10 * 2**20  # bytes of a ballot or key
 
 Kind = TypeVar("Kind", bound=Record)
 
@@ -28,7 +31,7 @@ class Answer(Record):
     keep: Side
     left_plays: Plays
     right_plays: Plays
-    seconds: Annotated[float, Field(ge=0)]
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Browse(Record):
@@ -71,12 +74,15 @@ class Unblinded:
 
 
 def unblind(ballots: Sequence[Path], keys: Sequence[Path]) -> list[Unblinded]:
-    """Every ballot with its key. Raises SettingsError for a file that is none, or a ballot that fits no key."""
+    """Every sitting's ballot with its key; of several of one sitting the fullest, and a warning names the others.
+
+    Raises SettingsError for a file that is none, or a ballot that fits no key.
+    """
     by_hash: dict[str, Key] = {}
     for path in keys:
         content = _bytes(path)
         by_hash[hashlib.sha256(content).hexdigest()] = _parse(path, content, Key, "a listening test's key")
-    result = []
+    result: list[Unblinded] = []
     seen: dict[str, Path] = {}
     for path in ballots:
         content = _bytes(path)
@@ -91,25 +97,53 @@ def unblind(ballots: Sequence[Path], keys: Sequence[Path]) -> list[Unblinded]:
         if digest in seen:
             raise SettingsError(f"{path} is the same ballot as {seen[digest]}; give each once")
         seen[digest] = path
-        result.append(Unblinded(path, ballot, by_hash[ballot.key]))
+        _add(result, Unblinded(path, ballot, by_hash[ballot.key]))
     return result
 
 
+def _add(unblinded: list[Unblinded], another: Unblinded) -> None:
+    """Put a ballot among others; of two of one sitting only the fuller stays, in the place of the first."""
+    for place, before in enumerate(unblinded):
+        if _same_sitting(before.ballot, another.ballot):
+            less, more = sorted((before, another), key=lambda each: _fullness(each.ballot))
+            unblinded[place] = more
+            warn_once(f"{less.path} is of the same sitting as {more.path}, which has more of it and counts alone")
+            return
+    unblinded.append(another)
+
+
+def _same_sitting(one: Ballot, other: Ballot) -> bool:
+    """Whether two ballots are of one listener's one sitting, downloaded twice.
+
+    Begun in the same millisecond under the same name, with the same choices, but for the trial that was being answered
+    when the first was downloaded.
+    """
+    if (one.key, one.listener.strip(), one.started) != (other.key, other.listener.strip(), other.started):
+        return False
+    choices = [{answer.id: (answer.like, answer.keep) for answer in ballot.answers} for ballot in (one, other)]
+    return sum(choices[0][id_] != choices[1][id_] for id_ in choices[0].keys() & choices[1].keys()) <= 1
+
+
+def _fullness(ballot: Ballot) -> tuple[int, bool, bool, int]:
+    played = ballot.browse.one_plays + ballot.browse.two_plays
+    return len(ballot.answers), ballot.finished is not None, ballot.browse.vote is not None, played
+
+
 def _bytes(path: Path) -> bytes:
-    if path.is_file() and path.stat().st_size > LARGEST:
-        raise SettingsError(f"{path} is too large to be a ballot or a key")
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise SettingsError(f"cannot read {path}: {error.strerror}") from error
+        return read_content(path, LARGEST)
+    except UnreadableError as error:
+        raise SettingsError(f"cannot read {path}: {error}") from error
 
 
 def _parse(path: Path, content: bytes, kind: type[Kind], what: str) -> Kind:
     try:
-        return kind.model_validate_json(content)
+        return kind.model_validate_json(json.dumps(parse_json(content)))
+    except UnreadableError as error:
+        raise SettingsError(f"{path} is not {what}: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
+        place = shortened(".".join(map(str, first["loc"])))
         raise SettingsError(f"{path} is not {what}: {place + ': ' if place else ''}{said(first)}") from None
 
 

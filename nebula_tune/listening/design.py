@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 PAIRS, FEWEST_PAIRS, MOST_PAIRS = 64, 8, 88
 REPEAT_EVERY, CATCH_EVERY = 8, 16  # pairs for each repeated pair, for each catch
@@ -49,11 +49,23 @@ class Key(Record):
     a: Compared
     b: Compared
     target_kind: str
-    pairs: int
+    pairs: Annotated[int, Field(ge=1, le=MOST_PAIRS)]
     seed: int
     salt: str
     trials: list[KeyTrial]
     browse: dict[Literal["one", "two"], Literal["A", "B"]]
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Key:
+        """As :class:`Design` makes them: what a key may say is little, and its analysis counts on that."""
+        pairs = [trial for trial in self.trials if trial.kind == "pair"]
+        if len({trial.id for trial in self.trials}) < len(self.trials):
+            raise ValueError("two of its trials have one id")
+        if len(pairs) != self.pairs or any({trial.left, trial.right} != {"A", "B"} for trial in pairs):
+            raise ValueError(f"it has not {self.pairs} pairs of A and B")
+        if self.browse.keys() != {"one", "two"} or set(self.browse.values()) != {"A", "B"}:
+            raise ValueError("browse does not tell which of the two is A")
+        return self
 
 
 class Design:

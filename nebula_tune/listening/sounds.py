@@ -13,7 +13,7 @@ import torch
 from nebula_tune.corpus.prepare import prepare
 from nebula_tune.corpus.source import Sound
 from nebula_tune.embedding.embed import one_thread
-from nebula_tune.synth.backends import cores
+from nebula_tune.machine import cores
 
 FADE_IN, FADE_OUT = 0.002, 0.1  # seconds
 FRAME, HOP = 0.02, 0.001  # seconds: a sound's level is looked at in such pieces, so far apart

@@ -5,7 +5,6 @@ A rank is an integer, such as a MIDI note or a velocity. What cannot be used is 
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nebula_tune.corpus.folder import Skipped, SoundFile, Unusable, audio_files, fingerprint
+from nebula_tune.documents import read_json
 from nebula_tune.ranking.sweeps import LEAST_SOUNDS, MANIFEST
 
 
@@ -97,7 +97,7 @@ def _manifest(root: Path, files: Mapping[str, Mapping[int, object]]) -> tuple[st
     if not path.is_file():
         return None, []
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = read_json(path)
         kind, sounds = str(manifest["kind"]), manifest.get("sounds", {})
         missing = [
             Skipped(f"{preset}/{rank}.flac", "missing: dataset.json lists it")

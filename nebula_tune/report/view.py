@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from nebula_tune.errors import NebulaError
 from nebula_tune.files import shipped
 from nebula_tune.nebula import Nebula
 from nebula_tune.storage.store import Store, Stored
-from nebula_tune.study.plan import Plan
+from nebula_tune.study.plan import Plan, stored_json
 from nebula_tune.study.status import exported_nebula, study_status
 
 
@@ -39,7 +38,7 @@ class View:
     def of(cls, ledger: Store, name: str) -> View:
         """Read a study. Raises StudyError where there is none of that name."""
         row = ledger.record(name)
-        plan = Plan.read(json.loads(row["settings"]))
+        plan = Plan.stored(row)
         trials = tuple(ledger.trials(name))
         stored_result = ledger.result(name)
         result = stored_result[0] if stored_result else {}
@@ -50,7 +49,7 @@ class View:
             nebulae["tuned"] = tuned
         if (constellation := _constellation(ledger, name, result)) is not None:
             nebulae["constellation"] = constellation
-        origin = json.loads(row["origin"])
+        origin = stored_json(row, "origin")
         status = study_status(ledger, name)
         return cls(name, status, plan, trials, result, origin, ledger.target(name), nebulae)
 

@@ -8,11 +8,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from nebula_tune.errors import StorageError, StudyError
+from nebula_tune.machine import process_started
 from nebula_tune.storage.ledger import Ledger
 from nebula_tune.storage.schema import studies
 
@@ -63,7 +63,7 @@ class Lease:
         mine = {
             "owner_host": socket.gethostname(),
             "owner_pid": os.getpid(),
-            "owner_started": _process_start(os.getpid()),
+            "owner_started": process_started(os.getpid()),
             "owner_token": self._token,
             "heartbeat": row["heartbeat"] + 1,
         }
@@ -76,7 +76,7 @@ class Lease:
 
     def _is_dead_here(self, row: dict[str, Any]) -> bool:
         here: bool = row["owner_host"] == socket.gethostname()
-        return here and _process_start(row["owner_pid"]) != row["owner_started"]
+        return here and process_started(row["owner_pid"]) != row["owner_started"]
 
     def _beat(self) -> None:
         while not self._stop.wait(BEAT):
@@ -89,13 +89,3 @@ class Lease:
         condition = (studies.c.name == self.name) & (studies.c.owner_token == self._token)
         change = studies.update().where(condition).values(**columns)
         return self.ledger.database.run(lambda connection, _: connection.execute(change).rowcount, patient) == 1
-
-
-def _process_start(pid: int) -> str | None:
-    """When a process of this host started (with its boot), as the system tells; None where it does not run."""
-    try:
-        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return None
-    return None if after_name[0] == "Z" else f"{boot}/{after_name[19]}"

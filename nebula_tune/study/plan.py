@@ -9,8 +9,9 @@ from typing import Any
 
 from nebula_tune.corpus.prepare import Prepare
 from nebula_tune.distance import distance_names
+from nebula_tune.documents import UnreadableError, parse_json
 from nebula_tune.embedding import refuse_judge
-from nebula_tune.errors import SettingsError
+from nebula_tune.errors import SettingsError, StudyError
 from nebula_tune.nebula import Nebula
 from nebula_tune.search import Sampler, Space
 from nebula_tune.study.settings import (
@@ -24,6 +25,7 @@ from nebula_tune.synth.indices import Purpose, first_index
 from nebula_tune.trial import Point
 
 AUTO = ("full", "full-aisfx", "laptop")  # the studies that ``auto`` chooses from: the first that can be run well here
+UNREAD = (ValueError, LookupError, TypeError, AttributeError)  # what stored settings raise that are another program's
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,32 @@ class Plan:
             target_sounds=resolved["target_sounds"],
         )
 
+    @classmethod
+    def stored(cls, row: Mapping[str, Any]) -> Plan:
+        """The plan in a study's row of the database. Raises StudyError where it is none that this program reads."""
+        try:
+            return cls.read(stored_json(row, "settings"))
+        except StudyError:
+            raise
+        except UNREAD as error:
+            first = str(error).split("\n", maxsplit=1)[0]
+            raise StudyError(
+                f"study {row['name']}: its settings in the database cannot be read: {type(error).__name__}: {first}; "
+                "a newer nebula-tune may have written them"
+            ) from error
+
+
+def stored_json(row: Mapping[str, Any], column: str) -> dict[str, Any]:
+    """The JSON object in a column of a study's row. Raises StudyError where it is none."""
+    try:
+        content = parse_json(row[column])
+        if isinstance(content, dict):
+            return content
+        why = "not a JSON object"
+    except (UnreadableError, TypeError) as error:
+        why = str(error)
+    raise StudyError(f"study {row['name']}: its {column} in the database cannot be read: {why}")
+
 
 def _as_it_was(study: dict[str, Any]) -> dict[str, Any]:
     """A stored study with what its version did where today's default is another: no witness ended early or knew of
@@ -123,10 +151,12 @@ def _as_it_was(study: dict[str, Any]) -> dict[str, Any]:
 
 
 def brought_up_to_date(stored: dict[str, Any]) -> dict[str, Any]:
-    """A stored study with the settings that its version did not have yet."""
+    """A stored study with the settings that its version did not have yet. Raises StudyError for what is no study."""
+    if not isinstance(stored.get("study"), dict):
+        raise StudyError("settings in the database are not a study's")
     try:
         return Plan.read(stored).resolved()
-    except (ValueError, KeyError):  # of a later version: its settings stand as they are
+    except UNREAD:  # of a later version: its settings stand as they are
         return stored
 
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nebula_tune.errors import StorageError
+from nebula_tune.notices import instead_of_stderr
 from nebula_tune.words import all_printable, printable
 
 ROOT = "nebula_tune"
@@ -59,13 +60,11 @@ def run_log(path: Path, study: str, note: Callable[[str], None]) -> Iterator[Non
     root = logging.getLogger(ROOT)
     before = root.level
     root.setLevel(logging.INFO)
-    handlers: list[logging.Handler] = [file, _ToReporter(note)]
-    for handler in handlers:
-        root.addHandler(handler)
+    root.addHandler(file)
     try:
-        yield
+        with instead_of_stderr(_ToReporter(note)):
+            yield
     finally:
-        for handler in handlers:
-            root.removeHandler(handler)
+        root.removeHandler(file)
         root.setLevel(before)
         file.close()

@@ -7,18 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from nebula_tune.corpus.prepare import Prepare
 from nebula_tune.distance import distance_names
+from nebula_tune.documents import InvalidError, Place, UnreadableError, read_yaml
 from nebula_tune.embedding import refuse_judge
 from nebula_tune.errors import SettingsError
 from nebula_tune.files import shipped
 from nebula_tune.search import AnySampler, Reevaluation
 from nebula_tune.strict import AtLeastOne, Positive, Strict, Weight, said
-
-DEEPEST = 20  # levels of a study file
 
 
 class SpaceSettings(Strict):
@@ -41,7 +39,7 @@ class ReevaluateSettings(Strict):
     """
 
     top: AtLeastOne = 25
-    repeats: Annotated[int, Field(ge=0)] = 30
+    repeats: Annotated[int, Field(ge=0, le=2**31)] = 30
     halving: bool = False
 
 
@@ -145,7 +143,7 @@ class StudySettings(Strict):
     tune: tuple[str, ...] = ()
     freeze: tuple[str, ...] = ()
     prepare: Prepare = Prepare.ONSET
-    sounds: Annotated[int, Field(ge=8)] = 256
+    sounds: Annotated[int, Field(ge=8, le=2**24)] = 256
     space: SpaceSettings = SpaceSettings()
     search: Annotated[tuple[AnySampler, ...], Field(min_length=1)]
     reevaluate: ReevaluateSettings = ReevaluateSettings()
@@ -253,12 +251,11 @@ def load_study(source: str, onset: Prepare = Prepare.ONSET) -> StudySettings:
     if not path.is_file():
         raise SettingsError(f"no study {source!r}: neither a file nor a shipped study ({', '.join(shipped_studies())})")
     try:
-        text = path.read_text(encoding="utf-8")
-        data, lines = _parse(text)
-    except (OSError, UnicodeDecodeError) as error:
+        data, lines = read_yaml(path)
+    except InvalidError as error:
+        raise SettingsError(f"{path}: {error}") from error
+    except UnreadableError as error:
         raise SettingsError(f"cannot read study {path}: {error}") from error
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or number that is none
-        raise SettingsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     try:
         return StudySettings.model_validate_json(json.dumps(_with_version(data, onset), default=str))
     except ValidationError as error:
@@ -279,36 +276,6 @@ def _with_version(data: Any, onset: Prepare) -> Any:
 def shipped_studies() -> list[str]:
     """Names of the studies that come with nebula-tune."""
     return sorted(path.stem for path in shipped("studies").glob("*.yaml"))
-
-
-Place = tuple[str | int, ...]
-
-
-def _parse(text: str) -> tuple[Any, dict[Place, int]]:
-    """The data of a YAML text, and the line of each key and item. Safe: only plain data is built."""
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
-    lines: dict[Place, int] = {}
-
-    def walk(node: yaml.Node, place: Place) -> None:
-        if len(place) > DEEPEST:  # or an alias within itself
-            raise yaml.YAMLError(f"line {node.start_mark.line + 1}: nested too deep")
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if not isinstance(key, yaml.ScalarNode):
-                    raise yaml.YAMLError(f"line {key.start_mark.line + 1}: a key is a plain word")
-                below = (*place, key.value)
-                if below in lines:
-                    raise yaml.YAMLError(f"line {key.start_mark.line + 1}: {key.value} is given twice")
-                lines[below] = key.start_mark.line + 1
-                walk(value, below)
-        elif isinstance(node, yaml.SequenceNode):
-            for k, value in enumerate(node.value):
-                lines[(*place, k)] = value.start_mark.line + 1
-                walk(value, (*place, k))
-
-    if node is not None:
-        walk(node, ())
-    return yaml.safe_load(text), lines
 
 
 def _first_problem(error: ValidationError, lines: Mapping[Place, int]) -> str:

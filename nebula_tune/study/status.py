@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from nebula_tune.study.plan import Plan
 def study_status(ledger: Store, name: str) -> dict[str, Any]:
     """State (running, finished, interrupted, failed), phase, trials, best, rate and time left of a study."""
     row = ledger.record(name)
-    plan = Plan.read(json.loads(row["settings"]))
+    plan = Plan.stored(row)
     trials = list(ledger.trials(name))
     scored = [trial for trial in trials if trial.score is not None]
     best = min((t.score.value for t in scored if t.score and not t.relaxed), default=None)
@@ -70,7 +69,7 @@ def exported_nebula(ledger: Store, name: str, trial: int | None) -> Nebula:
         if result is None:
             raise StudyError(f"study {name} has no result yet; run it to its end, or name a trial with --trial")
         return Nebula.from_entries(result[1])
-    plan = Plan.read(json.loads(ledger.record(name)["settings"]))
+    plan = Plan.stored(ledger.record(name))
     for stored in ledger.trials(name):
         if stored.number == trial:
             curves, symmetric = dict(plan.start.curves), dict(plan.start.symmetric)

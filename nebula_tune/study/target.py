@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nebula_tune.corpus.cache import cache_folder, digest
+from nebula_tune.corpus.cache import cached_file, digest
 from nebula_tune.corpus.groups import GroupBy, hold_out
 from nebula_tune.corpus.source import Source
 from nebula_tune.embedding.base import Embedding
@@ -113,10 +113,7 @@ class SplitTarget:
         vectors, groups = self.held_in
         settings = [embedding.settings for embedding in embeddings]
         content = digest([self.embedded.content, settings, plan.settings.prepare, groups, yardstick.as_json()])
-        path = cache_folder() / "targets" / f"{content}.npz"
-        if not path.exists():
-            Target.save(path, vectors, yardstick.mean_distance)
-        return path
+        return cached_file(f"targets/{content}.npz", lambda path: Target.save(path, vectors, yardstick.mean_distance))
 
 
 def embed_corpus(

@@ -14,6 +14,7 @@ from torch import Tensor
 from nebula_tune.constellation import Constellation, load_sounds
 from nebula_tune.errors import NebulaError, UserInputError
 from nebula_tune.nebula import Nebula
+from nebula_tune.numerics import own_numerics
 from nebula_tune.synth import gpu_draw, synth1b1
 from nebula_tune.synth.backends import BACKENDS, Renderer
 from nebula_tune.synth.limits import MOST_NUMBERS
@@ -117,6 +118,7 @@ class Synth(ABC):
         """Dotted names in registration order: the columns of every parameter array."""
         return self.panel.names
 
+    @own_numerics()
     @torch.no_grad()
     def __call__(self, batch_index: int) -> tuple[Tensor, Tensor, Tensor]:
         """Batch number ``batch_index`` of this nebula's sounds; with the default nebula, of synth1B1.
@@ -160,12 +162,13 @@ class Synth(ABC):
         """Audio (sounds, samples) of raw parameters (sounds, parameters); noise rows count from ``first_index``."""
         return self.render_human(self.to_human(raw.to(self.device)), first_index)
 
+    @own_numerics()
     def render_human(self, human: Tensor, first_index: int = 0) -> Tensor:
         """Audio (sounds, samples) of human values (sounds, parameters)."""
         human = human.to(self.device)
         if self._renderer and not (human.requires_grad and torch.is_grad_enabled()):
             return self._renderer(human, first_index)
-        rows = (first_index + torch.arange(len(human), device=self.device)) % ROWS
+        rows = (first_index + torch.arange(len(human), dtype=torch.int64, device=self.device)) % ROWS
         return self.play(Controls(self.panel, human.to(self.dtype)), self._noise[rows])
 
     def upsample(self, control: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ in float32, and must work each sound out alone: a sound's bits may not depend on
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
@@ -35,13 +34,6 @@ def interval_starts(frames: int, samples: int) -> np.ndarray:
     starts = -((-k * (samples - 1)) // (frames - 1))
     starts[-1] = samples
     return starts
-
-
-def cores() -> int:
-    """CPU cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def spread(task: Callable[[int, int], None], sounds: int, threads: int) -> None:

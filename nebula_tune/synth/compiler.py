@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from numba import njit
@@ -18,6 +19,20 @@ def compiled(function: F) -> F:
     options: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nnan", "nsz"}}
     try:
         result: F = njit(cache=True, **options)(function)
-    except RuntimeError:  # neither the package nor the user's cache folder can be written
+    except (RuntimeError, OSError):  # neither the package nor the user's cache folder can be written
         result = njit(**options)(function)
+    _forgive(getattr(result, "_cache", None))
     return result
+
+
+def _forgive(cache: Any) -> None:
+    """Let numba go on where its cache can be written when it looks, and not when it keeps machine code: a full disk."""
+    save = getattr(cache, "save_overload", None)
+    if save is None:
+        return
+
+    def saved_if_possible(*arguments: Any) -> None:
+        with suppress(OSError):
+            save(*arguments)
+
+    cache.save_overload = saved_if_possible

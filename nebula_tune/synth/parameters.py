@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nebula_tune.errors import NebulaError
+from nebula_tune.errors import NebulaError, shortened
 from nebula_tune.nebula import Nebula
 
 # torchsynth maps draws in float32, where what is smaller than this is zero. That can be heard: a decay or release of
@@ -78,7 +78,7 @@ class Panel:
         """
         for name in [*nebula.curves, *nebula.symmetric]:
             if name not in self.index:
-                raise NebulaError(f"nebula names a parameter this synth does not have: {name}")
+                raise NebulaError(f"nebula names a parameter this synth does not have: {shortened(name)}")
         base = self.default_nebula
         return Nebula(
             {name: nebula.curves.get(name, base.curves[name]) for name in self.names},
@@ -122,8 +122,10 @@ class Panel:
     def ends(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Minimum and maximum of each parameter, (parameters,) float64 each."""
         if device not in self._ranges:
-            ends = torch.tensor([(p.minimum, p.maximum) for p in self.parameters], dtype=torch.float64, device=device)
-            self._ranges[device] = ends[:, 0].contiguous(), ends[:, 1].contiguous()
+            ranges = [(p.minimum, p.maximum) for p in self.parameters]
+            with torch.inference_mode(False):  # they are kept, for callers with gradients too
+                ends = torch.tensor(ranges, dtype=torch.float64, device=device)
+                self._ranges[device] = ends[:, 0].contiguous(), ends[:, 1].contiguous()
         return self._ranges[device]
 
 

@@ -128,7 +128,7 @@ def _is_ours(path: Path, out: Path, identity: str | None, nebula: Nebula | None)
     """Whether a study may replace a file: its own, or what lies beside a nebula that is gone."""
     try:
         described = provenance_path(out) if path == out else path
-        content = json.loads(described.read_text(encoding="utf-8"))
+        content = read_json(described)
         if path == constellation_path(out):
             content = content["provenance"]
         if content["identity"] == identity and identity is not None:

@@ -18,7 +18,7 @@ from nebula_tune.errors import NebulaTuneError, StopRequested, StudyError
 from nebula_tune.storage.lease import Lease
 from nebula_tune.storage.ledger import Ledger
 from nebula_tune.study.editions import with_gains
-from nebula_tune.study.plan import brought_up_to_date
+from nebula_tune.study.plan import brought_up_to_date, stored_json
 from nebula_tune.study.run_log import run_log
 from nebula_tune.study.target import SplitTarget, embed_corpus
 from nebula_tune.study.yardstick import REFERENCE_SOUNDS, Yardstick
@@ -142,7 +142,7 @@ def open_study(study: ResolvedStudy) -> OpenedStudy | Finished:
             "give another --name for a new run with today's settings"
         )
     study.check_later_embeddings()
-    frozen = json.loads(stored["origin"]).get("yardstick") if stored else None
+    frozen = stored_json(stored, "origin").get("yardstick") if stored else None
     origin["yardstick"] = frozen or _yardstick(study, target).as_json()
     kept = {key: origin[key] for key in ("versions", "yardstick")}
     stored = ledger.begin(name, study.plan.resolved(), kept, origin["target"])
@@ -179,7 +179,7 @@ def _adds(study: ResolvedStudy, ledger: Ledger) -> bool:
     """
     if not ledger.has(study.name):
         return False
-    stored = brought_up_to_date(json.loads(ledger.record(study.name)["settings"]))
+    stored = brought_up_to_date(stored_json(ledger.record(study.name), "settings"))
     now = study.plan.resolved()
     whole = with_gains(stored, now)
     refuse_differences(study.name, "settings", whole, now)

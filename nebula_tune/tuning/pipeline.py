@@ -9,6 +9,7 @@ from typing import Any
 
 from nebula_tune.dashboard.gallery import Gallery
 from nebula_tune.nebula import Nebula
+from nebula_tune.numerics import own_numerics
 from nebula_tune.results import RunReport, StudyReport
 from nebula_tune.storage.address import shown
 from nebula_tune.storage.lease import Lease
@@ -45,6 +46,7 @@ class Result:
         return share
 
 
+@own_numerics()
 def run(options: Options, reporter: Reporter) -> Result:
     """Do what the options say, or go on with it, or tell its result again.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from nebula_tune.errors import NebulaTuneError, SettingsError, StudyError
 from nebula_tune.execution.where import Where
 from nebula_tune.storage.ledger import Ledger
 from nebula_tune.study.editions import Edition, nearest_edition, other_editions, with_gains
-from nebula_tune.study.plan import Plan, brought_up_to_date, choose_study, differences, override
+from nebula_tune.study.plan import Plan, brought_up_to_date, choose_study, differences, override, stored_json
 from nebula_tune.study.settings import StudySettings
 from nebula_tune.synth import architecture
 from nebula_tune.tuning.options import Options, StudyOptions, check, fitting, study_name
@@ -167,6 +166,6 @@ def _planned(options: StudyOptions, settings: StudySettings) -> Plan:
 def _stored_settings(url: str, name: str) -> dict[str, Any] | None:
     """Settings of the study of that name, up to date; None where there is none. Makes no database."""
     try:
-        return brought_up_to_date(json.loads(Ledger(url, create=False).record(name)["settings"]))
+        return brought_up_to_date(stored_json(Ledger(url, create=False).record(name), "settings"))
     except StudyError:  # no database or study yet; or a database that the run itself will be refused by
         return None

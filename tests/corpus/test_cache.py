@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import platformdirs
 import pytest
+from numpy.typing import NDArray
 
-from nebula_tune.corpus.cache import VectorCache, cache_folder, cache_size, clear_cache, digest
+from nebula_tune.corpus.cache import VectorCache, cache_folder, cache_size, cached_file, clear_cache, digest
+from nebula_tune.corpus.prepare import Prepare
+from nebula_tune.corpus.source import Folder
+from nebula_tune.embedding.embed import embed_source
+from nebula_tune.embedding.logmel import LogMel
+from nebula_tune.files import write_atomically
+from nebula_tune.synth import Voice
+from nebula_tune.synth.compiler import compiled
+from tests.study.tiny import make_target
 
 KEY = "ab" * 32
 VECTOR = np.arange(40, dtype=np.float32)
@@ -69,3 +82,93 @@ def test_size_and_clearing(cache_of_the_test: Path) -> None:
 def test_a_digest_knows_content_and_not_the_order_of_keys() -> None:
     assert digest({"a": 1, "b": [2, 3]}) == digest({"b": [2, 3], "a": 1})
     assert digest({"a": 1, "b": [2, 3]}) != digest({"a": 1, "b": [3, 2]})
+
+
+@pytest.fixture(params=["a file in its place", "no place for folders", "a full disk", "no leave to look"])
+def unwritable(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder that cannot be written, or only for a while."""
+    folder = tmp_path / "cache"
+    if request.param == "a file in its place":
+        folder.write_bytes(b"")
+    elif request.param == "no place for folders":
+        folder = Path("/proc/cache")
+    elif request.param == "a full disk":
+        sync = os.fsync
+
+        def full(file: int) -> None:
+            if str(folder) in os.readlink(f"/proc/self/fd/{file}"):
+                raise OSError(errno.ENOSPC, "No space left on device")
+            sync(file)
+
+        monkeypatch.setattr(os, "fsync", full)
+    else:
+        stat, mkdir = os.stat, os.mkdir
+
+        def refused(original: Any) -> Any:
+            def call(path: Any, *arguments: Any, **named: Any) -> Any:
+                if isinstance(path, str | Path) and str(path).startswith(str(folder)):
+                    raise PermissionError(errno.EACCES, "Permission denied", str(path))
+                return original(path, *arguments, **named)
+
+            return call
+
+        monkeypatch.setattr(os, "stat", refused(stat))
+        monkeypatch.setattr(os, "mkdir", refused(mkdir))
+    monkeypatch.setenv("NEBULA_TUNE_CACHE", str(folder))
+    return folder
+
+
+def test_a_cache_that_cannot_be_written_is_told_once_and_done_without(
+    unwritable: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    target = make_target(tmp_path / "target", 20)
+
+    def embedded() -> NDArray[np.float32]:
+        return embed_source(Folder("target", target), LogMel(8000, 0.5), Prepare.ONSET, Voice, 0).vectors
+
+    without = embedded()
+    VectorCache({}).put(KEY, VECTOR)
+    assert VectorCache({}).get(KEY) is None
+    (record,) = caplog.records
+    said = record.getMessage()
+    assert f"warning: the cache folder {unwritable} cannot be written (" in said and "NEBULA_TUNE_CACHE" in said
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NEBULA_TUNE_CACHE", str(tmp_path / "another"))
+        assert np.array_equal(embedded(), without)
+
+
+def test_a_file_for_workers_is_elsewhere_where_the_cache_cannot_be_written(unwritable: Path) -> None:
+    def write(path: Path) -> None:
+        write_atomically(path, b"vectors")
+
+    path = cached_file("targets/one.npz", write)
+    assert path.read_bytes() == b"vectors" and unwritable not in path.parents
+    assert cached_file("targets/one.npz", write) == path
+
+
+def test_a_file_for_workers_is_kept_in_the_cache(cache_of_the_test: Path) -> None:
+    for _ in range(2):
+        path = cached_file("targets/one.npz", lambda path: write_atomically(path, b"vectors"))
+        assert path == cache_of_the_test / "targets/one.npz" and path.read_bytes() == b"vectors"
+
+
+def test_commands_go_on_without_the_cache(call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_target(tmp_path / "a", 20)
+    (tmp_path / "full").write_bytes(b"")
+    monkeypatch.setenv("NEBULA_TUNE_CACHE", str(tmp_path / "full"))
+    outcome = call("reach", "a", "--pool", "64", "--json")
+    assert outcome.code == 0 and json.loads(outcome.out)
+    assert outcome.err.count("NEBULA_TUNE_CACHE") == 1
+    assert call("cache").code == 0
+
+
+def test_machine_code_that_finds_no_room_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    @compiled
+    def twice(x: float) -> float:
+        return 2 * x
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("numba.core.caching.IndexDataCacheFile.save", full)
+    assert twice(2.0) == 4.0

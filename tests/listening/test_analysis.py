@@ -173,3 +173,30 @@ def test_an_unfinished_ballot_counts_with_what_it_has(tmp_path: Path, key: Key) 
     one = analysed(tmp_path, key, part)["tests"][0]["listeners"][0]
     assert not one["finished"] and one["browse"] is None
     assert one["like"]["n"] == one["like"]["wins"] == sum(t.kind == "pair" for t in key.trials[:20])
+
+
+@pytest.mark.parametrize("whole_first", [False, True])
+def test_of_two_ballots_of_one_sitting_the_fuller_counts(
+    tmp_path: Path, key: Key, whole_first: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = ballot(key, "", prefers_a(0.7, np.random.default_rng(0)), "Ann")
+    half = whole | {"answers": whole["answers"][:20], "finished": None, "listener": " Ann"}
+    half["answers"] = [*half["answers"][:-1], whole["answers"][19] | {"like": "left", "keep": "left", "seconds": 0}]
+    unvoted = whole | {"finished": None, "browse": {"vote": None, "one_plays": 3, "two_plays": 0}}
+    given = [whole, half, unvoted] if whole_first else [half, unvoted, whole]
+    test = analysed(tmp_path, key, *given, ballot(key, "", prefers_a(0.7, np.random.default_rng(1)), "Bo"))["tests"][0]
+    assert [one["listener"] for one in test["listeners"]] == ["Ann", "Bo"]
+    assert test["listeners"][0]["finished"] and test["listeners"][0]["browse"] == key.browse["one"]
+    assert test["pooled"]["like"]["n"] == 128
+    assert sum("is of the same sitting as" in record.getMessage() for record in caplog.records) == 2
+
+
+def test_sittings_that_only_look_alike_all_count(tmp_path: Path, key: Key) -> None:
+    random = np.random.default_rng(0)
+    one = ballot(key, "", prefers_a(0.7, random), "Ann")
+    others = [
+        ballot(key, "", prefers_a(0.7, random), "Ann"),  # answers otherwise
+        one | {"listener": "Bo"},
+        one | {"started": "2026-01-01T10:00:00.001Z"},
+    ]
+    assert analysed(tmp_path, key, one, *others)["tests"][0]["pooled"]["like"]["n"] == 4 * 64

@@ -176,7 +176,7 @@ class OpenL3(Embedding):
 
     @cached_property
     def _silence(self) -> Tensor:
-        return self._vectors(torch.zeros(1, WINDOW, device=self.device))[0]
+        return self._vectors(torch.zeros(1, WINDOW, dtype=torch.float32, device=self.device))[0]
 
     @property
     def _zeros_before(self) -> int:

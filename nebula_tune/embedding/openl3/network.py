@@ -80,7 +80,7 @@ class Network:
         if device.type == "cpu":
             # glibc hands freed memory back to the system, and page faults are 8 % of the time, until a block about as
             # large as it ever keeps has been freed once.
-            torch.empty(31 * 2**20, dtype=torch.uint8)
+            torch.empty(31 * 2**20, dtype=torch.uint8, device="cpu")
         self._layers: list[Convolution | WinogradConvolution] = []
         for number, (kernel, bias) in enumerate(layers[1::2]):
             kernel = kernel.permute(3, 2, 0, 1)  # from (frequency, time, inputs, outputs)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from nebula_tune.corpus.cache import is_there
 from nebula_tune.embedding.download import WeightsAddress, fetch_source, weights_folder
 from nebula_tune.embedding.openl3.frontend import REPRESENTATIONS
 from nebula_tune.errors import EmbeddingError
@@ -56,7 +57,7 @@ def find(official: str) -> Path | None:
     if package is not None and package.submodule_search_locations:
         folders += [Path(folder) for folder in package.submodule_search_locations]
     names = (f"{official}-v0_4_0.h5.gz", f"{official}.h5.gz", f"{official}.h5")
-    return next((folder / name for folder in folders for name in names if (folder / name).is_file()), None)
+    return next((folder / name for folder in folders for name in names if is_there(folder / name)), None)
 
 
 def fetch(official: str, base_url: str | None = None, console: Console | None = None) -> Path:

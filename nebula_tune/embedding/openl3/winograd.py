@@ -8,6 +8,8 @@ a layer's output.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -23,7 +25,8 @@ class WinogradConvolution:
 
     def __init__(self, kernel: Tensor, bias: Tensor, dtype: torch.dtype, size: tuple[int, int]) -> None:
         self._height, self._width = size
-        to_tile = torch.tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], dtype=torch.float64)
+        float64: Any = {"dtype": torch.float64, "device": "cpu"}
+        to_tile = torch.tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], **float64)
         tiles = torch.einsum("ia,ocab,jb->ijco", to_tile, kernel.double().cpu(), to_tile)
         self._kernel = tiles.flatten(0, 1).to(dtype).contiguous()  # (16, inputs, outputs)
         self._bias = bias.to(dtype)

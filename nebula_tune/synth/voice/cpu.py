@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nebula_tune.synth.backends import cores, interval_starts, spread
+from nebula_tune.machine import cores
+from nebula_tune.synth.backends import interval_starts, spread
 
 
 class FastVoice:
