@@ -50,11 +50,13 @@ def note(text: str) -> None:
 
 def print_skipped(where: str, skipped: Sequence[Mapping[str, str]], verbose: bool) -> None:
     """What of a corpus is not used, with ``name`` and ``reason``: the first few, or all; nothing where all is used."""
-    for line in _told(skipped, f"{where}: ", "left out", "used, but not as they are", verbose):
+    for line in _listed_files(skipped, f"{where}: ", "left out", "used, but not as they are", verbose):
         note(line)
 
 
-def _told(files: Sequence[Mapping[str, Any]], where: str, left_out: str, used: str, verbose: bool) -> Iterator[str]:
+def _listed_files(
+    files: Sequence[Mapping[str, Any]], where: str, left_out: str, used: str, verbose: bool
+) -> Iterator[str]:
     """Files that are left out, and those that are used otherwise than as they are (``files`` is 0), under headings."""
     skipped = [file for file in files if file.get("files", 1)]
     changed = [file for file in files if not file.get("files", 1)]
@@ -126,7 +128,7 @@ class RunConsole:
     def skipped(self, files: Sequence[Mapping[str, str]]) -> None:
         """Files of the target that are not used, or not as they are: the first few, or all of them."""
         used = "files of the target are used, but not as they are"
-        for line in _told(files, "", "files of the target were skipped", used, self._verbose):
+        for line in _listed_files(files, "", "files of the target were skipped", used, self._verbose):
             self.note(line)
 
     def phase(self, name: str, done: int, total: int) -> None:

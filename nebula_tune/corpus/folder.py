@@ -236,10 +236,10 @@ def _unread(counts: Counter[str]) -> Skipped | None:
         return None
     kinds = [f"{count} {extension}" for extension, count in sorted(counts.items(), key=lambda kind: (-kind[1], kind))]
     listed = ", ".join(kinds[:-1]) + (" and " if kinds[1:] else "") + kinds[-1]
-    one = counts.total() == 1
+    single = counts.total() == 1
     return Skipped(
-        f"{listed} {'file is' if one else 'files are'} {NOT_READ}",
-        f"convert {'it' if one else 'them'} to wav or flac (with ffmpeg, for instance)",
+        f"{listed} {'file is' if single else 'files are'} {NOT_READ}",
+        f"convert {'it' if single else 'them'} to wav or flac (with ffmpeg, for instance)",
         counts.total(),
     )
 

@@ -112,15 +112,15 @@ def _add(unblinded: list[Unblinded], another: Unblinded) -> None:
     unblinded.append(another)
 
 
-def _same_sitting(one: Ballot, other: Ballot) -> bool:
+def _same_sitting(ballot: Ballot, other: Ballot) -> bool:
     """Whether two ballots are of one listener's one sitting, downloaded twice.
 
     Begun in the same millisecond under the same name, with the same choices, but for the trial that was being answered
     when the first was downloaded.
     """
-    if (one.key, one.listener.strip(), one.started) != (other.key, other.listener.strip(), other.started):
+    if (ballot.key, ballot.listener.strip(), ballot.started) != (other.key, other.listener.strip(), other.started):
         return False
-    choices = [{answer.id: (answer.like, answer.keep) for answer in ballot.answers} for ballot in (one, other)]
+    choices = [{answer.id: (answer.like, answer.keep) for answer in ballot.answers} for ballot in (ballot, other)]
     return sum(choices[0][id_] != choices[1][id_] for id_ in choices[0].keys() & choices[1].keys()) <= 1
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nebula_tune.constellation import Constellation
+from nebula_tune.documents import read_json
 from nebula_tune.errors import NebulaError, SettingsError
 from nebula_tune.files import constellation_path, provenance_path, write_atomically
 from nebula_tune.nebula import Nebula

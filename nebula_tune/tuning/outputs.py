@@ -80,9 +80,9 @@ def _place(path: Path) -> set[object]:
     """What a path stands for: where it leads, and the file that is there, which may have other names."""
     place: set[object] = {os.path.realpath(path)}
     with suppress(OSError, ValueError):
-        found = path.stat()
+        status = path.stat()
         if not path.is_char_device():  # /dev/null eats nothing
-            place.add((found.st_dev, found.st_ino))
+            place.add((status.st_dev, status.st_ino))
     return place
 
 
