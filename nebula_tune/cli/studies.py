@@ -26,7 +26,7 @@ def status(
     from nebula_tune.cli.console import print_studies, print_study
     from nebula_tune.study.status import study_status
 
-    ledger = opened(storage)
+    ledger = opened(storage, reading=True)
     statuses = [study_status(ledger, study) for study in ([name] if name else ledger.names())]
     if as_json:
         print(json.dumps(statuses[0] if name else statuses, indent=1))
@@ -48,7 +48,7 @@ def export(
     from nebula_tune.tuning.outputs import database_files, refuse_one_file
 
     refuse_one_file({"the nebula": out} if out else {}, database_files(storage))
-    nebula = exported_nebula(opened(storage), name, trial)
+    nebula = exported_nebula(opened(storage, reading=True), name, trial)
     if out is None:
         sys.stdout.write(nebula.to_json())
     else:
@@ -66,7 +66,7 @@ def report(
     from nebula_tune.tuning.outputs import database_files, refuse_one_file
 
     refuse_one_file({"the report": out} if out else {}, database_files(storage))
-    print(f"report: {write_report(opened(storage), name, out)}")
+    print(f"report: {write_report(opened(storage, reading=True), name, out)}")
 
 
 def dashboard(
@@ -94,7 +94,7 @@ def copy(
     from nebula_tune.storage.ledger import Ledger
     from nebula_tune.storage.transfer import copy_study
 
-    count = copy_study(opened(storage), Ledger(to), name)
+    count = copy_study(opened(storage, reading=True), Ledger(to), name)
     print(f"{name}: {count} trials copied")
 
 
@@ -116,8 +116,8 @@ def delete(
         ledger.delete(name)
 
 
-def opened(storage: str) -> Ledger:
-    """The ledger of a database that is there. Raises StudyError."""
+def opened(storage: str, reading: bool = False) -> Ledger:
+    """The ledger of a database that is there; with ``reading``, also where it may not be written. Raises StudyError."""
     from nebula_tune.storage.ledger import Ledger
 
-    return Ledger(storage, create=False)
+    return Ledger(storage, create=False, reading=reading)
