@@ -25,7 +25,7 @@ def status(
     from nebula_tune.cli.console import print_studies, print_study
     from nebula_tune.study.status import study_status
 
-    ledger = opened(storage)
+    ledger = opened(storage, reading=True)
     statuses = [study_status(ledger, study) for study in ([name] if name else ledger.names())]
     if as_json:
         print(json_text(statuses[0] if name else statuses))
@@ -47,7 +47,7 @@ def export(
     from nebula_tune.tuning.outputs import database_files, refuse_one_file
 
     refuse_one_file({"the nebula": out} if out else {}, database_files(storage))
-    nebula = exported_nebula(opened(storage), name, trial)
+    nebula = exported_nebula(opened(storage, reading=True), name, trial)
     if out is None:
         print(nebula.to_json(), end="")
     else:
@@ -65,7 +65,7 @@ def report(
     from nebula_tune.tuning.outputs import database_files, refuse_one_file
 
     refuse_one_file({"the report": out} if out else {}, database_files(storage))
-    print(printable(f"report: {write_report(opened(storage), name, out)}"))
+    print(printable(f"report: {write_report(opened(storage, reading=True), name, out)}"))
 
 
 def dashboard(
@@ -94,7 +94,7 @@ def copy(
     from nebula_tune.storage.ledger import Ledger
     from nebula_tune.storage.transfer import copy_study
 
-    source = opened(storage)
+    source = opened(storage, reading=True)
     source.record(name)  # or the other database would be made for nothing
     count = copy_study(source, Ledger(to), name)
     print(printable(f"{name}: {count} trials copied"))
@@ -118,8 +118,8 @@ def delete(
         ledger.delete(name)
 
 
-def opened(storage: str) -> Ledger:
-    """The ledger of a database that is there. Raises StudyError."""
+def opened(storage: str, reading: bool = False) -> Ledger:
+    """The ledger of a database that is there; with ``reading``, also where it may not be written. Raises StudyError."""
     from nebula_tune.storage.ledger import Ledger
 
-    return Ledger(storage, create=False)
+    return Ledger(storage, create=False, reading=reading)

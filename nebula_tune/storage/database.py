@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from nebula_tune.errors import NebulaTuneError, StorageError, StudyError
 from nebula_tune.storage.address import shown, without_password
 from nebula_tune.storage.paths import database_file
-from nebula_tune.storage.schema import bring_up_to_date, is_there
+from nebula_tune.storage.reading import connector, may_be_written
+from nebula_tune.storage.schema import VERSION, bring_up_to_date, is_there
 
 SQLITE_TIMEOUT = 60  # seconds to wait for another process's write; ?timeout= in the URL says otherwise
 CONNECT_TIMEOUT = 10  # seconds to wait for a server that does not answer
@@ -60,8 +61,10 @@ def _advice(message: str) -> str:
     return next((text for word, text in advice.items() if word in message.lower()), "")
 
 
-def open_storage(url: str, create: bool) -> Any:
+def open_storage(url: str, create: bool, reading: bool = False) -> Any:
     """Optuna's storage on a normalised URL, with our own tables beside Optuna's.
+
+    With ``reading`` a database's file that may not be written is opened all the same, to be read.
 
     Raises StudyError where there is no database and ``create`` is false, or for one of a newer version.
     """
@@ -76,6 +79,9 @@ def open_storage(url: str, create: bool) -> Any:
             arguments["connect_args"] = {"timeout": SQLITE_TIMEOUT}
         if not file.exists() and not create:
             raise StudyError(f"no studies here: {file} does not exist; say where they are with --storage")
+        if reading and file.is_file() and not may_be_written(file):
+            with database_errors(url):
+                return _read_only(RDBStorage, url, file)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -89,6 +95,14 @@ def open_storage(url: str, create: bool) -> Any:
                     raise
                 time.sleep(pause)  # another process is making the tables at this moment
         return _connect(RDBStorage, url, arguments, create)
+
+
+def _read_only(storage_class: Any, url: str, file: Path) -> Any:
+    """A storage on a file that may not be written; its tables are brought up to date in a copy only."""
+    connect = connector(file, VERSION, SQLITE_TIMEOUT)
+    storage = storage_class(url, engine_kwargs={"creator": connect}, skip_table_creation=True)
+    bring_up_to_date(storage.engine, shown(url))
+    return storage
 
 
 def _connect(storage_class: Any, url: str, arguments: dict[str, Any], create: bool) -> Any:

@@ -38,14 +38,17 @@ from nebula_tune.trial import NO_CURVATURE, Point, Score
 
 
 class Ledger(Store):
-    """Studies of one database. Once ``token`` is set, a trial is written only while the study's row carries it."""
+    """Studies of one database; with ``reading``, also of one that may not be written.
 
-    def __init__(self, url: str, create: bool = True) -> None:
+    Once ``token`` is set, a trial is written only while the study's row carries it.
+    """
+
+    def __init__(self, url: str, create: bool = True, reading: bool = False) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.url = normalise_url(url)
-        self.storage = open_storage(self.url, create)
+        self.storage = open_storage(self.url, create, reading)
         self.engine: sa.Engine = self.storage.engine
         self.database = Database(self.engine, self.url)
 
