@@ -151,10 +151,8 @@ def _joined(source: Source, parts: Sequence[Embedded]) -> Embedded:
             f"{source.text}: all embeddings together can use {len(kept)} sounds; {LEAST_SOUNDS} are needed"
         )
     rows = [[place[key] for key in kept] for place in places]
-    skipped = [file for part in parts for file in part.skipped]
-    skipped = {
-        file.name: file for file in sorted(skipped, key=lambda file: file.files > 0)
-    }  # not used by one: not used
+    listed = [file for part in parts for file in part.skipped]
+    skipped = {file.name: file for file in sorted(listed, key=lambda file: file.files > 0)}  # not used by one: not used
     return Embedded(
         np.concatenate([part.vectors[row] for part, row in zip(parts, rows, strict=True)], axis=1),
         tuple(kept),
