@@ -22,9 +22,9 @@ class InlineExecutor(Executor):
         super().__init__(threads, spec.chunk)
         # A chunk is worked out by one thread, or its sums could depend on the machine; and threads of a BLAS that wait
         # for small matrices take a tenth of the trials a second from those that score.
+        self._blas = threadpool_limits(1, user_api="blas")
         self._threads_before = torch.get_num_threads()
         torch.set_num_threads(1)
-        self._blas = threadpool_limits(1, user_api="blas")
         self._scorer = spec.build()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="score")
 
@@ -46,5 +46,5 @@ class InlineExecutor(Executor):
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
-        torch.set_num_threads(self._threads_before)
         self._blas.restore_original_limits()
+        torch.set_num_threads(self._threads_before)
