@@ -28,7 +28,7 @@ lint: $(VENV)/installed   ## Style, types, and who may import whom
 	$(BIN)/lint-imports
 
 test: lint                ## Everything CI runs
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" -n 2 --dist loadfile
 
 slow: $(VENV)/installed   ## The longer checks that need nothing else; soak, browser-test and deployment-test are the others
 	$(BIN)/pytest -m "slow and not browser" --ignore tests/service/test_soak.py --ignore tests/service/test_commands.py
