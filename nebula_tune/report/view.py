@@ -47,7 +47,7 @@ class View:
             nebulae[hand_made] = Nebula.load(shipped("nebulae") / f"{hand_made}.json")
         if (tuned := _tuned(ledger, name, trials, finished=bool(stored_result))) is not None:
             nebulae["tuned"] = tuned
-        if (constellation := _constellation(ledger, name, result)) is not None:
+        if (constellation := _kept_constellation(ledger, name) or _constellation(result)) is not None:
             nebulae["constellation"] = constellation
         origin = stored_json(row, "origin")
         status = study_status(ledger, name)
@@ -81,11 +81,15 @@ def _tuned(ledger: Store, name: str, trials: tuple[Stored, ...], finished: bool)
     return exported_nebula(ledger, name, best.number)
 
 
-def _constellation(ledger: Store, name: str, result: Mapping[str, Any]) -> Constellation | None:
+def _kept_constellation(ledger: Store, name: str) -> Constellation | None:
+    kept = ledger.constellation(name)
+    return Constellation.from_json(kept) if kept else None
+
+
+def _constellation(result: Mapping[str, Any]) -> Constellation | None:
+    """Of studies of before, which kept it in its file only."""
     if "constellation" not in (result.get("heldout") or {}):
         return None
-    if kept := ledger.constellation(name):
-        return Constellation.from_json(kept)
     nebula = Path(result["nebula"])
     beside = nebula.with_name(f"{nebula.stem}.constellation.json")
     try:

@@ -151,7 +151,7 @@ def complete(study: ResolvedStudy, ledger: Ledger, finished: Finished) -> None:
     wants_page = not study.options.output.no_report and not report_path(study.out).exists()
     force = study.options.output.force
     wanted = finished.files if force and not _holds(study.out, finished.nebula) else finished.missing
-    try_out([("the study's file", path) for path in [*wanted, *([report_path(study.out)] if wants_page else [])]])
+    try_out([("the study's file", path) for path in wanted])
     if wanted:
         with claimed(study.out, study.name, finished.identity):
             refuse_foreign_file(study.out, finished.identity, force, finished.nebula)

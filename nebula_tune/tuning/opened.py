@@ -152,21 +152,25 @@ def open_study(study: ResolvedStudy) -> OpenedStudy | Finished:
     return OpenedStudy(study, ledger, target, yardstick, stored["identity"], stored["seconds"], origin)
 
 
-def _written(study: ResolvedStudy) -> dict[str, Path]:
+def _written(study: ResolvedStudy, page: bool) -> dict[str, Path]:
     """The files of the study's result."""
     constellation = study.source is not None and study.plan.settings.constellation is not None
-    return files_of(study.out, constellation=constellation, page=not study.options.output.no_report)
+    return files_of(study.out, constellation=constellation, page=page)
 
 
 def _tell_files_apart(study: ResolvedStudy) -> None:
     """Refuse places that are one: each would eat what the other holds. Raises SettingsError."""
-    written = database_files(study.options.output.storage) | _written(study) | kept_at(study.options)
+    written = (
+        database_files(study.options.output.storage)
+        | _written(study, page=not study.options.output.no_report)
+        | kept_at(study.options)
+    )
     refuse_one_file(written, read_by(study.options))
 
 
 def _try_out(study: ResolvedStudy) -> None:
     """Refuse, before any trial, what could not be written after all of them. Raises SettingsError."""
-    try_out(_written(study).items())
+    try_out(_written(study, page=False).items())  # the page lies beside them; without it the study is finished too
     kept = kept_at(study.options)
     try_out_log(kept[LOG])
     try_out_folder(kept[ARTIFACTS])

@@ -106,7 +106,7 @@ def try_out(files: Iterable[tuple[str, Path]]) -> None:
 def try_out_database(url: str) -> None:
     """See that a database which is a file, and is not there yet, can be made. Raises SettingsError.
 
-    A disk that is full or may not be written is no matter of the path: the database says so itself.
+    A folder that cannot be made, and a disk that is full or may not be written, the database tells itself.
     """
     file = database_file(normalise_url(url))
     if file is None:
@@ -116,7 +116,10 @@ def try_out_database(url: str) -> None:
             return
         if file.exists():
             raise IsADirectoryError(None, "it is there and no plain file")
-        file.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+        if not file.parent.is_dir():
+            return
         _write_and_remove(Path(f"{file}{max(SQLITE_FILES, key=len)}"))
     except (OSError, ValueError) as error:
         if getattr(error, "errno", None) not in (errno.EROFS, errno.ENOSPC):

@@ -45,7 +45,12 @@ def test_a_finished_study_gains_a_constellation_without_a_new_trial(target: Path
     assert made.provenance["study"] == "tiny" and report["constellation"]["atoms"] == len(made.atoms)
     assert 0 <= report["constellation"]["novelty"]["copies"] <= 1
     assert torch.equal(Voice(made).draw(0, 3), Voice(study.folder / report["constellation"]["file"]).draw(0, 3))
+    written = {path: path.read_bytes() for path in study.nebula.parent.iterdir()}
+    assert len(written) == 3
+    for path in written:
+        path.unlink()
     assert study.run("--against", str(target)) == report, "a finished study tells its result again"
+    assert {path: path.read_bytes() for path in study.nebula.parent.iterdir()} == written
 
 
 @pytest.mark.slow
