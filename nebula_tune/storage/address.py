@@ -96,11 +96,13 @@ def _escaped(word: str) -> str:
 
 
 def _safe(url: str) -> str:
-    """As much of a refused URL as can hold no part of a password: all of it, or its beginning."""
+    """As much of a refused URL as can hold no part of a password: all of it, or its beginning and its host."""
     if re.match("sqlite", url) or not re.search("[@?:]", url):
         return repr(url)
     scheme = re.match(r"\w+(\+\w+)?:/*", url)
-    return repr(f"{scheme[0] if scheme else ''}...")
+    before, _, host = url.partition("@")
+    after = f"@{host.partition('?')[0]}" if url.count("@") == 1 and "?" not in before else ""
+    return repr(f"{scheme[0] if scheme else ''}...{after}")
 
 
 def _rendered(parsed: sa.URL, hide_password: bool) -> str:
