@@ -255,7 +255,7 @@ BAD = [
     (["run", "--target", "sounds", "--tune", "vco_9.*"], 2, "matches no parameter"),
     (["run", "--target", "sounds", "--storage", "nonsense"], 2, "not a database URL"),
     (["run", "--target", "sounds", "--storage", "mysql://a/b"], 2, "sqlite or postgresql"),
-    (["run", "--target", "sounds", "--storage", "sqlite:////proc/no/studies.db"], 2, "cannot write database"),
+    (["run", "--target", "sounds", "--storage", "sqlite:////proc/no/studies.db"], 1, "cannot make folder"),
     (["run", "--target", "sounds", "--executor", "slurm"], 2, "one of auto, inline, ray"),
     (["run", "--target", "sounds", "--name", "drum"], 2, "--name 'drum'"),
     (["run", "--target", "sounds", "--synth", "nope"], 2, "no synth 'nope'"),
