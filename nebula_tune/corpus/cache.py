@@ -7,7 +7,8 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -48,10 +49,8 @@ class VectorCache:
 
     def put(self, key: str, vector: NDArray[np.float32]) -> None:
         """Keep a sound's vector; where the cache cannot be written, a warning says so once."""
-        try:
+        with _or_go_on():
             save_array(self._path(key), vector)
-        except StorageError as error:
-            _go_on_without(error)
 
     def note(self, key: str) -> str:
         """What is to be told of that sound's file; nothing of most."""
@@ -61,8 +60,9 @@ class VectorCache:
             return ""
 
     def put_note(self, key: str, note: str) -> None:
-        """Keep what is to be told of a sound's file."""
-        write_atomically(self._path(key).with_suffix(".txt"), note.encode())
+        """Keep what is to be told of a sound's file, as :meth:`put` does."""
+        with _or_go_on():
+            write_atomically(self._path(key).with_suffix(".txt"), note.encode())
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.npy"
@@ -105,6 +105,15 @@ def _instead() -> Path:
         return Path(_temporary().name)
     except OSError as error:
         raise StorageError(f"no temporary folder can be made: {error.strerror or error}") from error
+
+
+@contextmanager
+def _or_go_on() -> Iterator[None]:
+    """Where the cache cannot be written, the work goes on without it."""
+    try:
+        yield
+    except StorageError as error:
+        _go_on_without(error)
 
 
 def _go_on_without(error: StorageError) -> None:

@@ -128,7 +128,8 @@ def test_a_cache_that_cannot_be_written_is_told_once_and_done_without(
 
     without = embedded()
     VectorCache({}).put(KEY, VECTOR)
-    assert VectorCache({}).get(KEY) is None
+    VectorCache({}).put_note(KEY, "cut short")
+    assert VectorCache({}).get(KEY) is None and VectorCache({}).note(KEY) == ""
     (record,) = caplog.records
     said = record.getMessage()
     assert f"warning: the cache folder {unwritable} cannot be written (" in said and "NEBULA_TUNE_CACHE" in said
