@@ -10,7 +10,6 @@ from typing import Any
 from nebula_tune.constellation import Constellation
 from nebula_tune.corpus.source import Source
 from nebula_tune.errors import NebulaError
-from nebula_tune.files import shipped
 from nebula_tune.nebula import Nebula
 from nebula_tune.storage.store import Store, Stored
 from nebula_tune.study.plan import Plan, stored_json
@@ -42,9 +41,7 @@ class View:
         trials = tuple(ledger.trials(name))
         stored_result = ledger.result(name)
         result = stored_result[0] if stored_result else {}
-        nebulae: dict[str, Nebula | Constellation] = {"start": plan.start}
-        if (hand_made := plan.synth.hand_made) is not None:
-            nebulae[hand_made] = Nebula.load(shipped("nebulae") / f"{hand_made}.json")
+        nebulae: dict[str, Nebula | Constellation] = {"start": plan.start, **plan.hand_made}
         if (tuned := _tuned(ledger, name, trials, finished=bool(stored_result))) is not None:
             nebulae["tuned"] = tuned
         if (constellation := _kept_constellation(ledger, name) or _constellation(result)) is not None:

@@ -12,6 +12,7 @@ from nebula_tune.distance import distance_names
 from nebula_tune.documents import UnreadableError, parse_json
 from nebula_tune.embedding import refuse_judge
 from nebula_tune.errors import SettingsError, StudyError
+from nebula_tune.files import shipped
 from nebula_tune.nebula import Nebula
 from nebula_tune.search import Sampler, Space
 from nebula_tune.study.settings import (
@@ -58,6 +59,12 @@ class Plan:
             tune=self.tune,
             freeze=self.freeze,
         )
+
+    @property
+    def hand_made(self) -> dict[str, Nebula]:
+        """The shipped nebula that stands beside tuned ones, by its name; nothing where the synth has none."""
+        name = self.synth.hand_made
+        return {} if name is None else {name: Nebula.load(shipped("nebulae") / f"{name}.json")}
 
     def point(self, nebula: Nebula) -> Point:
         """A nebula as a point."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from nebula_tune.report.page import report_path, write_report
 from nebula_tune.storage.address import shown
 from nebula_tune.storage.ledger import Ledger
 from nebula_tune.storage.store import Store
+from nebula_tune.study.plan import stored_json
 from nebula_tune.tuning.outputs import claimed, try_out
 from nebula_tune.tuning.resolve import ResolvedStudy
 from nebula_tune.words import all_printable, json_text
@@ -58,7 +58,7 @@ class Finished:
         report |= {"storage": shown(ledger.url), "nebula": str(out)}
         if "constellation" in report:
             report["constellation"] |= {"file": str(constellation_path(out))}
-        settings, origin = json.loads(row["settings"]), {"target": ledger.target(name), **json.loads(row["origin"])}
+        settings, origin = stored_json(row, "settings"), {"target": ledger.target(name), **stored_json(row, "origin")}
         return cls(out, row["identity"], report, Nebula.from_entries(entries), constellation, settings, origin)
 
     @property

@@ -146,7 +146,7 @@ def open_study(study: ResolvedStudy) -> OpenedStudy | Finished:
     origin["yardstick"] = frozen or _yardstick(study, target).as_json()
     kept = {key: origin[key] for key in ("versions", "yardstick")}
     stored = ledger.begin(name, study.plan.resolved(), kept, origin["target"])
-    if json.loads(stored["origin"])["versions"] != origin["versions"]:
+    if stored_json(stored, "origin")["versions"] != origin["versions"]:
         note("this study began under other versions or another device; the last bits may differ")
     yardstick = Yardstick.read(origin["yardstick"])
     return OpenedStudy(study, ledger, target, yardstick, stored["identity"], stored["seconds"], origin)

@@ -92,15 +92,10 @@ def try_out(files: Iterable[tuple[str, Path]]) -> None:
     Raises SettingsError naming the first that cannot be, with the reason.
     """
     for what, path in files:
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        try:
-            if path.exists() and not path.is_file():
-                raise IsADirectoryError(None, "it is there and no plain file")
+        with _refusing(f"{what}, {path}", "place"):
+            _refuse_other_than_file(path)
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write_and_remove(draft)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise SettingsError(f"cannot write {what}, {path}: {reason}; give another place") from error
+            _write_and_remove(path.with_name(f".{path.name}.{secrets.token_hex(4)}"))
 
 
 def try_out_database(url: str) -> None:
@@ -111,41 +106,46 @@ def try_out_database(url: str) -> None:
     file = database_file(normalise_url(url))
     if file is None:
         return
-    try:
-        if file.is_file():
-            return
+    with _refusing(f"database {file}", "--storage", but=(errno.EROFS, errno.ENOSPC)):
+        _refuse_other_than_file(file)
         if file.exists():
-            raise IsADirectoryError(None, "it is there and no plain file")
+            return
         with suppress(OSError):
             file.parent.mkdir(parents=True, exist_ok=True)
-        if not file.parent.is_dir():
-            return
-        _write_and_remove(Path(f"{file}{max(SQLITE_FILES, key=len)}"))
-    except (OSError, ValueError) as error:
-        if getattr(error, "errno", None) not in (errno.EROFS, errno.ENOSPC):
-            reason = getattr(error, "strerror", None) or error
-            raise SettingsError(f"cannot write database {file}: {reason}; give another --storage") from error
+        if file.parent.is_dir():
+            _write_and_remove(Path(f"{file}{max(SQLITE_FILES, key=len)}"))
 
 
 def try_out_log(path: Path) -> None:
     """See that lines can be added to a log. Raises SettingsError."""
-    try:
+    with _refusing(f"log {path}", "--log"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "ab"):
             pass
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise SettingsError(f"cannot write log {path}: {reason}; give another --log") from error
 
 
 def try_out_folder(path: Path) -> None:
     """See that a folder is there or can be made, and takes files. Raises SettingsError."""
-    try:
+    with _refusing(f"to folder {path}", "--artifacts"):
         path.mkdir(parents=True, exist_ok=True)
         _write_and_remove(path / f".{secrets.token_hex(18)}")
+
+
+@contextmanager
+def _refusing(what: str, way: str, but: tuple[int, ...] = ()) -> Iterator[None]:
+    """Whatever goes wrong inside, ``but`` for some errnos, is a SettingsError that asks for another ``way``."""
+    try:
+        yield
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise SettingsError(f"cannot write to folder {path}: {reason}; give another --artifacts") from error
+        if getattr(error, "errno", None) not in but:
+            reason = getattr(error, "strerror", None) or error
+            raise SettingsError(f"cannot write {what}: {reason}; give another {way}") from error
+
+
+def _refuse_other_than_file(path: Path) -> None:
+    """Raises OSError for what is there and no plain file."""
+    if path.exists() and not path.is_file():
+        raise IsADirectoryError(None, "it is there and no plain file")
 
 
 def _write_and_remove(draft: Path) -> None:

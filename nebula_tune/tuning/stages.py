@@ -16,10 +16,9 @@ from nebula_tune.evaluate.scorecard import SOUNDS as SCORE_CARD_SOUNDS
 from nebula_tune.evaluate.scorecard import gap_closed, requests_for, score_card, spread_card
 from nebula_tune.evaluate.second_embedding import second_embedding
 from nebula_tune.execution.executor import Executor
-from nebula_tune.files import constellation_path, shipped
+from nebula_tune.files import constellation_path
 from nebula_tune.fitting.fit import Fitted, Fitter, most_sounds
 from nebula_tune.fitting.sound_pool import PoolRenderer, SoundCounter
-from nebula_tune.nebula import Nebula
 from nebula_tune.results import ConstellationReport, Judged, SearchReport
 from nebula_tune.scoring import Request, ScorerSpec
 from nebula_tune.storage.lease import Lease
@@ -135,8 +134,7 @@ def judge(opened: OpenedStudy, executor: Executor, tuned: Point, fitted: Fitted 
     """
     study, plan, distance, target = opened.study, opened.study.plan, opened.yardstick.distance, opened.target
     nebulae = {"start": plan.space.start}
-    if (hand_made := plan.synth.hand_made) is not None:
-        nebulae[hand_made] = plan.point(Nebula.load(shipped("nebulae") / f"{hand_made}.json"))
+    nebulae |= {name: plan.point(nebula) for name, nebula in plan.hand_made.items()}
     nebulae["tuned"] = tuned
     requests = requests_for(nebulae, plan.seed)
     if fitted is not None:

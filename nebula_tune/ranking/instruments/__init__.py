@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 
+from nebula_tune.additions import class_at
 from nebula_tune.errors import SettingsError
 from nebula_tune.ranking.instruments.instrument import RANKS, Instrument
 
-INSTRUMENTS = {"voice": "own_voice:VoiceInstrument", "dx7": "dx7:DX7", "amsynth": "amsynth:AmSynth"}
+# name: where its class is.
+INSTRUMENTS = {
+    "voice": "nebula_tune.ranking.instruments.own_voice:VoiceInstrument",
+    "dx7": "nebula_tune.ranking.instruments.dx7:DX7",
+    "amsynth": "nebula_tune.ranking.instruments.amsynth:AmSynth",
+}
 USUAL = {"pitch": "voice", "timbre": "voice", "velocity": "dx7"}  # instrument of each kind, where none is named
 
 
@@ -21,9 +26,7 @@ def make_instrument(name: str, banks: Path | None = None, parameter: str | None 
     fitting = "parameter" if name == "voice" else "banks"
     if set(given) - {fitting}:
         raise SettingsError(f"{name} takes no --{next(iter(set(given) - {fitting}))}")
-    module, _, attribute = INSTRUMENTS[name].partition(":")
-    factory = getattr(import_module(f"nebula_tune.ranking.instruments.{module}"), attribute)
-    instrument: Instrument = factory(**given)
+    instrument: Instrument = class_at(INSTRUMENTS[name])(**given)
     return instrument
 
 
