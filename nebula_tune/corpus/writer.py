@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nebula_tune.corpus.cache import digest
 from nebula_tune.corpus.claim import claim_folder
+from nebula_tune.corpus.source import content_of
 from nebula_tune.errors import CorpusError, NebulaError, SettingsError
 from nebula_tune.files import create_atomically, write_atomically
 from nebula_tune.machine import cores
@@ -87,7 +88,7 @@ def write_sounds(
 def _claim(synth: Synth, folder: Path, kind: str, only: str | None) -> None:
     """Say in the folder which sounds it is for; refuse one that is for others."""
     settings = {
-        "nebula": _content(synth),
+        "nebula": digest(content_of(synth.constellation or synth.nebula, type(synth))),
         "synth": type(synth).__name__,
         "sample_rate": synth.sample_rate,
         "seconds": synth.samples / synth.sample_rate,
@@ -95,14 +96,6 @@ def _claim(synth: Synth, folder: Path, kind: str, only: str | None) -> None:
         "class": only,
     }
     claim_folder(folder / CLAIM, settings, holds="sounds")
-
-
-def _content(synth: Synth) -> str:
-    """Digest of the nebula or constellation that a synth's sounds are of."""
-    sounds = synth.constellation.as_json() if synth.constellation else synth.nebula.entries()
-    if isinstance(sounds, dict):
-        sounds.pop("provenance")
-    return digest(sounds)
 
 
 def check(synth: Synth, first_index: int, count: int) -> None:
