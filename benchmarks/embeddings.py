@@ -84,10 +84,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sounds", type=int, default=16, help="of a batch on a CPU: a trial's chunk")
     parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--gpu", action="store_true", help="only the GPU's table")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     print(f"{os.cpu_count()} cores, torch {torch.__version__}; median of {asked.repeats}")
-    print(f"\nOne thread of a CPU, batches of {asked.sounds}:\n\n{table('cpu', asked.sounds, asked.repeats)}")
+    if not asked.gpu:
+        print(f"\nOne thread of a CPU, batches of {asked.sounds}:\n\n{table('cpu', asked.sounds, asked.repeats)}")
     if torch.cuda.is_available():
         print(f"\n{torch.cuda.get_device_name()}, batches of 256:\n\n{table('cuda', 256, asked.repeats)}")
     else:

@@ -49,6 +49,7 @@ def bits_equal(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 def check() -> None:
+    check_recorded()
     for first in (0, 4711, 2**32 - 128):
         raw, coins = Voice(batch_size=1, seconds=0.1, device="cuda").draw_with_coins(first, 128)
         numbers = synth1b1.draw(first, 128, 2 * len(Voice.panel))
@@ -63,7 +64,7 @@ def check() -> None:
     for name, rate, seconds in SETTINGS:
         fast = Voice(nebula(name), 64, rate, seconds, "cuda", backend="fast")
         plain = Voice(nebula(name), 64, rate, seconds, "cuda", backend="reference")
-        exact = Voice(nebula(name), 32, rate, seconds, "cpu", torch.float64)
+        exact = Voice(nebula(name), 32, rate, seconds, "cpu", dtype=torch.float64)
         whole, raw, _ = fast(3)
         assert torch.isfinite(whole).all() and whole.abs().max() <= 1
         for begin, end in [(0, 1), (0, 32), (17, 18), (7, 40), (63, 64)]:
@@ -84,6 +85,22 @@ def check() -> None:
     difference = (many.to_human(raw.cuda()).cpu() - plain.to_human(raw)) / (scale[1] - scale[0])
     assert difference.abs().max() < 1e-13
     print("\nA chunk has the bits of the whole; batches of 128 and 1024 the same.")
+
+
+def check_recorded() -> None:
+    """Recorded batches, from streams in turn and far ahead of the device, have the bits of ones that are not."""
+    voice = Voice("drum", 32, 16000, 1.0, "cuda")
+    streams = [torch.cuda.Stream() for _ in range(3)]
+    batches = []
+    for k in range(60):
+        with torch.cuda.stream(streams[k % 3]):
+            batches.append(voice(k))
+    torch.cuda.synchronize()
+    for k, (audio, raw, train) in enumerate(batches):
+        numbers = voice.draw(32 * k, 32)
+        assert bits_equal(raw, numbers) and bits_equal(audio, voice.render(numbers, 32 * k)), k
+        assert np.array_equal(train.cpu().numpy(), synth1b1.is_train(32 * k, 32)), k
+    print("recorded batches: the bits of plain ones\n")
 
 
 def wall(task: Callable[[int], Any], number: int) -> float:

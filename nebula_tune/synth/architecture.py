@@ -83,6 +83,8 @@ class Synth(ABC):
         order = np.argsort(self.panel.draw_order)
         self._columns = torch.from_numpy(np.concatenate([order, len(order) + order])).to(self.device)
         self._symmetric = torch.from_numpy(symmetric).to(self.device)
+        flags = torch.from_numpy(synth1b1.is_train(0, synth1b1.PERIOD + batch_size))
+        self._train = flags.to(self.device)  # kept there: to bring each batch's would wait for the batches before it
         self._renderer = self._choose(backend, threads)
 
     @classmethod
@@ -127,9 +129,13 @@ class Synth(ABC):
         whether each sound belongs to the training set, (batch_size,) bool.
         """
         first = batch_index * self.batch_size
-        raw = self.draw(first, self.batch_size)
-        train = torch.from_numpy(synth1b1.is_train(first, self.batch_size))
-        return self.render(raw, first), raw, train.to(self.device, non_blocking=True)
+        raw, audio = self._batch(first)
+        return audio, raw, self._train[first % synth1b1.PERIOD :][: self.batch_size].clone()
+
+    def _batch(self, first_index: int) -> tuple[Tensor, Tensor]:
+        """Raw parameters and audio of the batch that begins at a sound."""
+        raw = self.draw(first_index, self.batch_size)
+        return raw, self.render(raw, first_index)
 
     def draw(self, first_index: int, sounds: int) -> Tensor:
         """Raw parameters (sounds, parameters) float32 of the sounds from ``first_index`` on.
@@ -184,7 +190,8 @@ class Synth(ABC):
         columns = self._columns[:count]
         if self.device.type == "cuda" and gpu_draw.ready() and count <= MOST_NUMBERS:
             synth1b1.check(first_index, sounds)
-            return gpu_draw.draw(first_index, sounds, columns)
+            first = torch.full((1,), first_index, dtype=torch.int64, device=self.device)
+            return gpu_draw.draw(first, sounds, columns)
         numbers = torch.from_numpy(synth1b1.draw(first_index, sounds, count)).to(self.device)
         return torch.empty_like(numbers).index_copy_(1, columns, numbers)
 

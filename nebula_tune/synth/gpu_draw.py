@@ -20,10 +20,11 @@ def ready() -> bool:
     return importlib.util.find_spec("triton") is not None
 
 
-def draw(first_index: int, sounds: int, order: Tensor) -> Tensor:
+def draw(first: Tensor, sounds: int, order: Tensor) -> Tensor:
     """The first ``len(order)`` numbers of each sound, (sounds, numbers) float32, on the device of ``order``.
 
-    Column ``order[k]`` takes the k-th. Bit for bit what :func:`nebula_tune.synth.synth1b1.draw` gives.
+    ``first`` holds the first sound's index, (1,) int64 on that device. Column ``order[k]`` takes the k-th. Bit for bit
+    what :func:`nebula_tune.synth.synth1b1.draw` gives.
     """
     from nebula_tune.synth import gpu_seeds as kernels
 
@@ -31,7 +32,7 @@ def draw(first_index: int, sounds: int, order: Tensor) -> Tensor:
     states = torch.empty((count + 1, sounds), dtype=torch.int32, device=order.device)
     out = torch.empty((sounds, count), dtype=torch.float32, device=order.device)
     if sounds:
-        kernels.draw[(-(-sounds // lanes),)](first_index, order, states, out, sounds, count, lanes, num_warps=1)
+        kernels.draw[(-(-sounds // lanes),)](first, order, states, out, sounds, count, lanes, num_warps=1)
     return out
 
 

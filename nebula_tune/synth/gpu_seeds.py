@@ -11,17 +11,17 @@ from nebula_tune.synth.gpu_math import TINY, exp2_64, log2_64
 VANISHING = tl.constexpr(parameters.VANISHING)
 
 
-@triton.jit(do_not_specialize=["first_index", "sounds"])
-def draw(first_index, order, states, out, sounds, COUNT: tl.constexpr, LANES: tl.constexpr):
+@triton.jit(do_not_specialize=["sounds"])
+def draw(first, order, states, out, sounds, COUNT: tl.constexpr, LANES: tl.constexpr):
     """The first COUNT numbers of each sound's MT19937, seeded with its index; ``out`` is (sounds, COUNT) float32.
 
     ``order`` tells which column takes the k-th. Up to 227 words the generator needs no more of its state than the words
     0 .. COUNT and 397 .. 396 + COUNT; the former are kept in ``states`` (COUNT + 1, sounds). Sounds count from
-    ``first_index`` on; a program draws LANES of them.
+    the one number in ``first`` on, int64, which a recording can be given anew; a program draws LANES of them.
     """
     lane = tl.program_id(0) * LANES + tl.arange(0, LANES)
     inside = lane < sounds
-    state = (first_index + lane).to(tl.uint32)
+    state = (tl.load(first) + lane).to(tl.uint32)
     tl.store(states + lane, state, mask=inside)
     for n in range(1, 397 + COUNT):
         state = ((state ^ (state >> 30)) * 1812433253 + n).to(tl.uint32)

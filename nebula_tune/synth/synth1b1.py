@@ -12,7 +12,8 @@ import numpy as np
 from nebula_tune.errors import UserInputError
 from nebula_tune.synth.limits import MOST_NUMBERS
 
-SOUNDS_BEFORE_TEST = 9 * 1024  # of each 10 * 1024 sounds the last 1024 are for testing (section 2.2)
+PERIOD = 10 * 1024  # of each so many sounds the last 1024 are for testing (section 2.2)
+SOUNDS_BEFORE_TEST = 9 * 1024
 SOUND_INDICES = 2**32
 SOUNDS_AT_A_TIME = 64  # drawn together; their generators' states stay in a core's cache
 
@@ -59,4 +60,4 @@ def _to_float(words: np.ndarray) -> np.ndarray:
 
 def is_train(first_index: int, sounds: int) -> np.ndarray:
     """True for sounds of the training set, (sounds,) bool."""
-    return (first_index + np.arange(sounds)) % (10 * 1024) < SOUNDS_BEFORE_TEST
+    return (first_index + np.arange(sounds)) % PERIOD < SOUNDS_BEFORE_TEST

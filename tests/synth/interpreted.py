@@ -46,7 +46,7 @@ def main() -> None:
     order = torch.tensor([1, 3, 0, 2, *range(4, 156)])
     drawn = {}
     for first in (0, 2**31 - 20, 2**32 - 40):
-        numbers = gpu_draw.draw(first, 40, order).numpy()
+        numbers = gpu_draw.draw(torch.tensor([first]), 40, order).numpy()
         drawn[first] = bool(np.array_equal(numbers[:, order], synth1b1.draw(first, 40, 156)))
     print(json.dumps({"sounds": result, "draws": drawn}))
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 
-from nebula_tune.synth import gpu_draw
+from nebula_tune.synth import gpu_draw, synth1b1
 from nebula_tune.synth.architecture import Synth
 from nebula_tune.synth.backends import Renderer
 from nebula_tune.synth.envelope import adsr
@@ -16,7 +17,7 @@ from nebula_tune.synth.oscillators import HIGHEST_MIDI, LOWEST_MIDI, sine_vco, s
 from nebula_tune.synth.parameters import Controls
 from nebula_tune.synth.sounding import SMALLEST_LEVEL, Sounding
 from nebula_tune.synth.voice.cpu import FastVoice
-from nebula_tune.synth.voice.gpu import GpuVoice
+from nebula_tune.synth.voice.gpu import GpuVoice, Recording
 from nebula_tune.synth.voice.panel import DESTINATIONS, PANEL, SOURCES
 
 
@@ -35,6 +36,21 @@ class Voice(Synth):
         if self.device.type == "cuda" and gpu_draw.ready():
             return GpuVoice(len(self.control_frames), self.sample_rate, self._noise)
         return None
+
+    @cached_property
+    def _recording(self) -> Recording | None:
+        """On a GPU a nebula's batches are recorded: they differ in their first sound alone. None for others."""
+        renderer, columns = self._renderer, self._columns[: len(self.panel)]
+        if not isinstance(renderer, GpuVoice) or not (self.constellation is None or self.constellation.is_base):
+            return None
+        draw = partial(gpu_draw.draw, sounds=self.batch_size, order=columns)
+        return Recording(renderer, draw, self.to_human, self.device)
+
+    def _batch(self, first_index: int) -> tuple[Tensor, Tensor]:
+        if self._recording is None or torch.cuda.is_current_stream_capturing():
+            return super()._batch(first_index)
+        synth1b1.check(first_index, self.batch_size)
+        return self._recording(first_index)
 
     @classmethod
     def sounding(cls, human: Tensor) -> Sounding:
