@@ -87,9 +87,13 @@ def dashboard(
     """Show the studies of a database, with their sounds, in a browser: Optuna's dashboard."""
     from nebula_tune.cli.console import note
     from nebula_tune.dashboard.server import serve
+    from nebula_tune.storage.address import normalise_url
+    from nebula_tune.storage.ledger import Ledger
+    from nebula_tune.storage.paths import database_file
 
     names = allow_host or []
-    ledger = opened(storage, reading=not allow_edit)
+    on_server = database_file(normalise_url(storage)) is None  # a service may begin before a team's first run
+    ledger = Ledger(storage, create=on_server, reading=not allow_edit)
     serve(ledger, host, port, artifacts=artifacts, allow_host=names, allow_edit=allow_edit, note=note)
 
 

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -74,10 +74,12 @@ class ArtifactPages:
     Args:
         app: Optuna's dashboard.
         storage: names the artifacts of each study.
-        folders: where their files may be, the first before the others.
+        folders: gives the folders where their files may be, the first before the others.
     """
 
-    def __init__(self, app: WSGIApplication, storage: BaseStorage, folders: Sequence[ArtifactFolder]) -> None:
+    def __init__(
+        self, app: WSGIApplication, storage: BaseStorage, folders: Callable[[], Iterable[ArtifactFolder]]
+    ) -> None:
         self._app, self._storage, self._folders = app, storage, folders
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -90,7 +92,7 @@ class ArtifactPages:
             return plain(start_response, "404 Not Found", "no study here has such a sound or picture")
         file = self._opened(place[3])
         if file is None:
-            looked = " and ".join(printable(str(each.folder)) for each in self._folders)
+            looked = " and ".join(printable(str(each.folder)) for each in self._folders())
             line = f"this sound or picture cannot be read in {looked}; --artifacts FOLDER says where they are"
             return plain(start_response, "404 Not Found", line)
         start_response("200 OK", _headers(described, os.fstat(file.fileno()).st_size))
@@ -116,7 +118,7 @@ class ArtifactPages:
         return None
 
     def _opened(self, key: str) -> BinaryIO | None:
-        for folder in self._folders:
+        for folder in self._folders():
             with suppress(OSError, StorageError):
                 return folder.open_reader(key)
         return None

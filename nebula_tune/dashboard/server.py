@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -11,6 +11,7 @@ from nebula_tune.errors import SettingsError
 from nebula_tune.serving import Gate, host_name, is_local, listening, plain
 from nebula_tune.storage.ledger import Ledger
 from nebula_tune.storage.paths import default_artifacts
+from nebula_tune.storage.places import artifacts_root
 
 READING = ("GET", "HEAD", "OPTIONS")  # methods that change nothing, in all of Optuna's dashboard
 # Buttons of Optuna's page that would be refused; others (create, upload, edit a note) have no name to know them by.
@@ -75,7 +76,15 @@ def application(ledger: Ledger, folder: Path, names: Sequence[str], allow_edit: 
     except ImportError as error:
         raise SettingsError("the dashboard is not installed: pip install 'nebula-tune[dashboard]'") from error
     storage, own = PageStorage(ledger), ArtifactFolder(folder)
-    app: WSGIApplication = ArtifactPages(wsgi(storage, artifact_store=own), storage, [own])
+
+    def folders() -> Iterator[ArtifactFolder]:
+        """Its own, and the one that the database names by now; that is only read."""
+        yield own
+        named = ledger.database.call(lambda _: artifacts_root(ledger.engine), patient=False)
+        if named and Path(named).is_absolute():
+            yield ArtifactFolder(Path(named))
+
+    app: WSGIApplication = ArtifactPages(wsgi(storage, artifact_store=own), storage, folders)
     return Gate(app if allow_edit else ReadOnly(app), names)
 
 
