@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from socketserver import ThreadingMixIn
+from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -45,27 +46,27 @@ class Gate:
     Args:
         app: what answers.
         names: under which the server is asked for, beside loopback's and the address that a request comes in at.
+        advice: what a refusal says to do.
     """
 
-    def __init__(self, app: WSGIApplication, names: Iterable[str]) -> None:
+    def __init__(self, app: WSGIApplication, names: Iterable[str], advice: str) -> None:
+        self._advice = advice
         self._app, self._names = app, {host_name(name) or name.lower() for name in names}
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """The application's answer, or a refusal: 421 for a Host, 403 for an Origin."""
+
+        def start(status: str, headers: Headers, *error: Any) -> Callable[[bytes], object]:
+            return start_response(status, [*headers, *EVERY_ANSWER], *error)
+
         host, origin = environ.get("HTTP_HOST", ""), environ.get("HTTP_ORIGIN")
         if not self._is_own(host, environ[ADDRESS]):
-            line = f"not asked for by a name of this server: Host {brief(host)}; --allow-host NAME allows a name"
-            return plain(start_response, "421 Misdirected Request", line)
+            line = f"not asked for by a name of this server: Host {brief(host)}; {self._advice}"
+            return plain(start, "421 Misdirected Request", line)
         if origin is not None and not self._is_of(origin, host):
-            line = f"not asked for by a page of this server: Origin {brief(origin)}; --allow-host NAME allows a name"
-            return plain(start_response, "403 Forbidden", line)
-
-        def start(status: str, headers: Headers, error: object = None) -> object:
-            named = {name.lower() for name, _ in headers}
-            headers = headers + [pair for pair in EVERY_ANSWER if pair[0].lower() not in named]
-            return start_response(status, headers, error) if error else start_response(status, headers)  # type: ignore[arg-type]
-
-        return self._app(environ, start)  # type: ignore[arg-type]
+            line = f"not asked for by a page of this server: Origin {brief(origin)}; {self._advice}"
+            return plain(start, "403 Forbidden", line)
+        return self._app(environ, start)
 
     def _is_own(self, host: str, address: str) -> bool:
         name = host_name(host)
@@ -80,8 +81,7 @@ class Gate:
 def plain(start_response: StartResponse, status: str, line: str) -> list[bytes]:
     """Answer with one line of text."""
     content = f"{line}\n".encode()
-    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(content))), *EVERY_ANSWER]
-    start_response(status, headers)
+    start_response(status, [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(content)))])
     return [content]
 
 

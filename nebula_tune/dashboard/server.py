@@ -85,7 +85,7 @@ def application(ledger: Ledger, folder: Path, names: Sequence[str], allow_edit: 
             yield ArtifactFolder(Path(named))
 
     app: WSGIApplication = ArtifactPages(wsgi(storage, artifact_store=own), storage, folders)
-    return Gate(app if allow_edit else ReadOnly(app), names)
+    return Gate(app if allow_edit else ReadOnly(app), names, "--allow-host NAME allows a name")
 
 
 def serve(

@@ -82,7 +82,7 @@ def measured(options: ExecutionOptions, study: str, note: Callable[[str], None])
     registry.register(metrics)
     host, app = options.metrics_host, make_wsgi_app(registry)
     # Where others are to read it they ask by names that only they know; on loopback no page elsewhere may.
-    app = Gate(app, [host]) if is_local(host) else app
+    app = Gate(app, [host], "ask for it as localhost") if is_local(host) else app
     with listening(app, host, options.metrics_port, FLAGS) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="metrics", daemon=True)
         thread.start()

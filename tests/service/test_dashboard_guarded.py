@@ -9,7 +9,7 @@ import os
 import shutil
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
@@ -20,8 +20,9 @@ import pytest
 from nebula_tune.dashboard import artifact_files
 from nebula_tune.dashboard.server import application
 from nebula_tune.errors import StorageError
-from nebula_tune.serving import listening
+from nebula_tune.serving import ADDRESS, Gate, listening
 from nebula_tune.storage.ledger import Ledger
+from tests.conftest import Outcome
 from tests.study.tiny import TinyStudy
 
 CHANGES = [
@@ -103,6 +104,7 @@ def test_a_name_that_somebody_else_lets_lead_here_is_refused(guarded: Server, ho
     answer, body = guarded.ask("GET", path, Host=host.format(port=guarded.port))
     assert answer.status == 421 and body.count(b"\n") == 1 and b"--allow-host" in body
     assert answer.headers["Content-Type"].startswith("text/plain")
+    assert answer.headers.get_all("X-Content-Type-Options") == ["nosniff"]
 
 
 @pytest.mark.parametrize(
@@ -128,6 +130,20 @@ def test_pages_of_its_own_are_answered(guarded: Server) -> None:
     for own, page in [(host, f"http://{host}"), (host, "https://studies.example.org"), ("studies.example.org",) * 2]:
         page = page if "://" in page else f"https://{page}"
         assert guarded.ask("GET", "/api/studies", Host=own, Origin=page)[0].status == 200
+
+
+@pytest.mark.parametrize(("host", "answered"), [("10.1.2.3:80", True), ("10.1.2.4:80", False), ("[fe80::1]", False)])
+def test_the_address_that_a_request_comes_in_at_is_a_name_of_its_own(host: str, answered: bool) -> None:
+    statuses: list[str] = []
+    gate = Gate(lambda _, start: [start("200 OK", []) or b""], ["0.0.0.0"], "")
+    gate({"HTTP_HOST": host, ADDRESS: "10.1.2.3"}, lambda status, *_: statuses.append(status))
+    assert statuses == ["200 OK" if answered else "421 Misdirected Request"]
+
+
+@pytest.mark.parametrize("name", ["https://studies.example.org", "studies.example.org:443", "a b", "", "a/b"])
+def test_a_name_to_allow_is_a_name_alone(call: Callable[..., Outcome], undisturbed: TinyStudy, name: str) -> None:
+    outcome = call("dashboard", "--storage", undisturbed.storage, "--allow-host", name)
+    assert outcome.code == 2 and "a name or address alone" in outcome.line
 
 
 @pytest.mark.parametrize(("method", "path", "content"), CHANGES)
