@@ -74,14 +74,27 @@ def dashboard(
     host: Annotated[str, typer.Option(help="Address to listen on. It has no login: think before you open it.")] = (
         "127.0.0.1"
     ),
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="Name by which it is asked for, by a proxy, beside localhost and its address. Repeatable."),
+    ] = None,
+    allow_edit: Annotated[
+        bool, typer.Option("--allow-edit", help="Let a browser change and delete what is shown.")
+    ] = False,
     storage: Storage = DEFAULT_URL,
     artifacts: Artifacts = None,
 ) -> None:
     """Show the studies of a database, with their sounds, in a browser: Optuna's dashboard."""
     from nebula_tune.cli.console import note
     from nebula_tune.dashboard.server import serve
+    from nebula_tune.storage.address import normalise_url
+    from nebula_tune.storage.ledger import Ledger
+    from nebula_tune.storage.paths import database_file
 
-    serve(opened(storage), host, port, artifacts, note)
+    names = allow_host or []
+    on_server = database_file(normalise_url(storage)) is None  # a service may begin before a team's first run
+    ledger = Ledger(storage, create=on_server, reading=not allow_edit)
+    serve(ledger, host, port, artifacts=artifacts, allow_host=names, allow_edit=allow_edit, note=note)
 
 
 def copy(

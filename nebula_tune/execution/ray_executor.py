@@ -177,6 +177,7 @@ def _start(address: str | None, cpus: int) -> None:
     import ray
 
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     folder = f"nebula-ray-{os.getuid()}"
     try:
         if address:
