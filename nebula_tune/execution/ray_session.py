@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -115,11 +116,9 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 def _read_environment() -> None:
     """Ray reads its settings and its token once a process: let it read them anew."""
-    from ray import _raylet
-
-    if hasattr(_raylet, "AuthenticationTokenLoader"):  # Ray of before knows no tokens
-        _raylet.Config.initialize("")
-        _raylet.AuthenticationTokenLoader.instance().reset_cache()
+    raylet: Any = import_module("ray._raylet")
+    raylet.Config.initialize("")
+    raylet.AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _start(ray: Any, cpus: int, folder: Path) -> None:

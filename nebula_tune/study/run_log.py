@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nebula_tune.errors import StorageError
+from nebula_tune.files import make_folder, not_for_all
 from nebula_tune.notices import instead_of_stderr
 from nebula_tune.words import all_printable, printable
 
@@ -64,7 +65,8 @@ def run_log(
         StorageError: where the file cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
+        open(path, "ab", opener=not_for_all).close()
         file = logging.FileHandler(path, encoding="utf-8")
     except OSError as error:
         raise StorageError(f"cannot write log {path}: {error.strerror}; give another --log") from error
