@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import getpass
 import os
 import subprocess
@@ -10,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 RUNNING = "running"  # all that is known of the start of a process where no system tells it
+ARGUMENTS = (45, 46)  # of what follows a process's name in /proc/PID/stat: where its arguments begin and end
 LONGEST_SOCKET = 103  # bytes of a Unix socket's path: macOS's limit, less than Linux's
 
 
@@ -66,6 +68,24 @@ def short_temporary_folder(below: int) -> Path:
     """A folder for temporary files whose Unix sockets may have paths of ``below`` bytes more; macOS's own is long."""
     usual = Path(tempfile.gettempdir())
     return usual if len(os.fsencode(usual)) + 1 + below <= LONGEST_SOCKET else Path("/tmp")  # noqa: S108
+
+
+def overwrite_argument(argument: str, mask: str) -> None:
+    """Write over an argument of this process where Linux keeps it for all users to see; elsewhere nothing happens.
+
+    Args:
+        argument: as it was given.
+        mask: what stands there then; at most as many bytes.
+    """
+    try:
+        after_name = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        begin, end = (int(after_name[place]) for place in ARGUMENTS)
+        old, new = os.fsencode(argument) + b"\0", os.fsencode(mask)
+        place = ctypes.string_at(begin, end - begin).find(old) if begin else -1
+        if place >= 0 and len(new) < len(old):
+            ctypes.memmove(begin + place, new.ljust(len(old) - 1, b"*"), len(old) - 1)
+    except (OSError, LookupError, ValueError):
+        return
 
 
 def _linux_boot() -> str | None:

@@ -57,15 +57,26 @@ def export(
 def report(
     *,
     name: Annotated[str, typer.Argument(help="A study, finished or not.")],
-    out: Annotated[Path | None, typer.Option(help="The page. [default: NAME.report.html beside the nebula]")] = None,
+    out: Annotated[Path | None, typer.Option(help="The page. [default: nebulae/NAME.report.html]")] = None,
+    target: Annotated[str | None, typer.Option(help="The study's target, to hear its sounds on the page too.")] = None,
     storage: Storage = DEFAULT_URL,
 ) -> None:
     """Write a page of a study, one file: score card, search, parameters, a map of sounds that plays, provenance."""
+    from nebula_tune.cli.console import note
+    from nebula_tune.corpus.source import Source
+    from nebula_tune.errors import SettingsError
     from nebula_tune.report.page import write_report
+    from nebula_tune.report.view import Ours, View
     from nebula_tune.tuning.outputs import database_files, refuse_one_file
 
     refuse_one_file({"the report": out} if out else {}, database_files(storage))
-    print(printable(f"report: {write_report(opened(storage, reading=True), name, out)}"))
+    source = Source.parse(target) if target else None
+    if source and not source.exists:
+        raise SettingsError(f"--target {target} does not exist; give a folder of audio files, a nebula, or white-noise")
+    view = View.of(opened(storage, reading=True), name, Ours(source))
+    if view.target and not source:
+        note("none of the target's sounds are on the page; with --target FOLDER they are")
+    print(printable(f"report: {write_report(view, out)}"))
 
 
 def dashboard(

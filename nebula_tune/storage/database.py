@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from nebula_tune.errors import NebulaTuneError, StorageError, StudyError
+from nebula_tune.files import make_folder
 from nebula_tune.storage.address import shown, without_password
 from nebula_tune.storage.paths import database_file
 from nebula_tune.storage.reading import connector, may_be_written
@@ -87,7 +88,7 @@ def open_storage(url: str, create: bool, reading: bool = False) -> Any:
             with database_errors(url):
                 return _read_only(RDBStorage, url, file)
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(file.parent)
         except OSError as error:
             raise StorageError(f"cannot make folder {file.parent}: {error.strerror}") from error
     with database_errors(url):

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 from nebula_tune import __version__
 from nebula_tune.corpus.source import NebulaSounds
 from nebula_tune.errors import NebulaTuneError, StopRequested, StudyError
+from nebula_tune.storage.address import without_password
 from nebula_tune.storage.lease import Lease
 from nebula_tune.storage.ledger import Ledger
 from nebula_tune.storage.paths import database_file
@@ -75,7 +77,7 @@ class OpenedStudy:
         path, note = kept_at(study.options)[LOG], study.reporter.note
         out, force = study.out, study.options.output.force
         with (
-            run_log(path, study.name, note),
+            run_log(path, study.name, note, partial(without_password, url=ledger.url)),
             Lease(ledger, study.name, note) as lease,
             claimed(out, study.name, self.identity),
         ):
