@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import subprocess
 import tempfile
@@ -30,6 +31,14 @@ def process_started(pid: int) -> str | None:
         return _listed(pid)
     except OSError:
         return "running" if _runs(pid) else None
+
+
+def user() -> str:
+    """Login name of who runs this process; its number where it has no name."""
+    try:
+        return getpass.getuser()
+    except (ImportError, KeyError, OSError):
+        return str(os.getuid())
 
 
 def short_temporary_folder(below: int) -> Path:

@@ -147,13 +147,14 @@ def test_a_node_that_does_not_share_the_disk_gets_the_target_sent(tmp_path: Path
 
 
 def test_a_mixed_cluster_warns_once() -> None:
+    from nebula_tune.execution.executor import Client
     from nebula_tune.execution.ray_workers import Worker, WorkerPool, _versions
 
     pool, notes = WorkerPool.__new__(WorkerPool), []
-    pool._note, pool._mixed, pool.workers = notes.append, False, []
+    pool._client, pool._mixed, pool.workers = Client(note=notes.append), False, []
     for device, versions in (("cpu AVX2", _versions()), ("cpu AVX2", _versions()), ("cpu AVX512", _versions())):
         assert not notes
-        pool.workers.append(Worker(None, None, 0.0, described={"device": device, "versions": versions}))
+        pool.workers.append(Worker(None, None, None, 0.0, described={"device": device, "versions": versions}))
         pool._compare(pool.workers[-1])
     pool._compare(pool.workers[-1])
     assert len(notes) == 1 and "mixed cluster" in notes[0] and "AVX512" in notes[0]
