@@ -106,8 +106,8 @@ class WorkerPool:
             self.settle(1.0)
             self.look()
             self.tell()
-            hungry = time.monotonic() - self._hungry_since > 2 * LOOK_AGAIN
-            if not announced and hungry and self._joined and not self.waits_for:
+            lately = time.monotonic() - max(self._hungry_since, self._placed) < 2 * LOOK_AGAIN
+            if self._joined and not (announced or lately or self.waits_for):
                 self._client.note("waiting for the cluster to give a first worker")
                 announced = True
 
@@ -171,6 +171,7 @@ class WorkerPool:
             self._looked = min(self._looked, time.monotonic() - LOOK_AGAIN + 1)
         else:
             worker.placing = worker.readying = None
+            self._looked = float("-inf")  # the others should know
             log.info("worker up", extra={"fields": worker.described | {"workers": len(self.up)}})
             self._compare(worker)
 
@@ -267,12 +268,14 @@ class WorkerPool:
     def _go_on_sharing(self) -> None:
         """While the run is at other work, say that it lives, and hand back what others lack."""
         while not self._closing.wait(LOOK_AGAIN):
+            if time.monotonic() - self.demand.noted < LOOK_AGAIN:
+                continue  # whoever has tasks scored looks at the cluster too
             with self.lock:
                 if self._closing.is_set():
                     return
                 try:
                     self.look()
-                except Exception as error:  # whoever waits for a worker meets the same, and tells it
+                except Exception as error:  # whoever has tasks scored meets the same, and tells it
                     log.info("cannot look at the cluster", extra={"fields": {"error": last_line(error)}})
 
     def _refuse(self, worker: Worker, error: Any) -> None:

@@ -24,7 +24,7 @@ NAMESPACE = "nebula-tune"  # of the register, in the cluster's key-value store
 EXPIRES = 30.0  # seconds after which an entry that no longer changes is a dead study's
 SETTLES = 60.0  # seconds in which workers that were just placed are in the register
 
-Count = Annotated[int, Field(ge=0, le=10**6)]
+WorkerCount = Annotated[int, Field(ge=0, le=10**6)]
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +51,8 @@ class Stake:
     resource: str
     each: Annotated[float, Field(gt=0, lt=10**6)]
     since: float
-    held: Count = 0
-    wants: Count = 0
+    held: WorkerCount = 0
+    wants: WorkerCount = 0
     beat: int = 0
 
     def count(self, workers: float, other: Stake) -> float:
@@ -90,10 +90,11 @@ class Demand:
 
     def __init__(self) -> None:
         self._peaks: tuple[int, int] | None = None  # of the window before, and of this one
-        self._began = time.monotonic()
+        self._began = self.noted = time.monotonic()
 
     def note(self, tasks: int) -> None:
         """So many tasks wait or are under way now."""
+        self.noted = time.monotonic()
         before, now = self._rolled()
         self._peaks = before, max(now, tasks)
 
