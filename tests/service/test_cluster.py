@@ -117,7 +117,7 @@ def test_two_studies_share_the_cluster(
     let_go(process)
     wait_until_it_stops(process)  # and has handed one back
     wait_until_it_stops(waiting)  # with trials of its own, while the first is far from its end
-    assert 2 <= second.count() and study.count() < TRIALS
+    assert second.count() >= 2 and study.count() < TRIALS
     assert len(events(study.folder / "studies.log", "worker handed back")) == 1
     for each in (process, waiting):
         let_go(each)

@@ -75,6 +75,27 @@ def test_the_kubernetes_manifest_takes_its_secret_from_the_cluster() -> None:
     assert claims == [claim["metadata"]["name"]]
 
 
+def test_the_job_of_kubernetes_runs_on_the_cluster_of_the_other_manifest() -> None:
+    from tests.test_docs import options
+
+    cluster, _ = yaml.safe_load_all((ROOT / "deploy/kuberay.yaml").read_text())
+    (job,) = yaml.safe_load_all((ROOT / "deploy/rayjob.yaml").read_text())
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    spec = job["spec"]
+    assert spec["clusterSelector"] == {"ray.io/cluster": cluster["metadata"]["name"]}
+    refused = {"rayClusterSpec", "suspend", "shutdownAfterJobFinishes", "ttlSecondsAfterFinished"}  # with a selector
+    assert not refused & set(spec) and spec["backoffLimit"] == 0 and spec["submissionMode"] == "K8sJobMode"
+    assert spec["entrypoint"].startswith("nebula-tune run ") and "--ray-address auto" in spec["entrypoint"]
+    assert set(re.findall(r"--[a-z-]+", spec["entrypoint"])) <= options("run")
+    assert all(isinstance(text, str) for text in spec["metadata"].values())
+    mounted = {
+        mount["mountPath"]
+        for mount in cluster["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]["volumeMounts"]
+    }
+    places = {f"/{path.split('/')[1]}" for path in re.findall(r" (/\S+)", spec["entrypoint"])}
+    assert places == mounted
+
+
 def test_the_image_runs_as_a_user_and_holds_what_is_needed() -> None:
     text = (ROOT / "Dockerfile").read_text()
     assert "\nUSER tuner" in text
