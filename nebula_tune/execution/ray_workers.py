@@ -143,7 +143,7 @@ class WorkerPool:
             self._looked = now
             for worker in [w for w in self.workers if not w.ready and w.described and now - w.since > RESTART_PATIENCE]:
                 self._drop(worker)
-            self._resize(self._aim() - self._unfit)
+            self._resize(self._aim())
             if self.up or self.waits_for:
                 self._hungry_since = now
             elif now - self._hungry_since > START_PATIENCE:
@@ -167,6 +167,7 @@ class WorkerPool:
             self._refuse(worker, error)
         except self._ray.exceptions.RayError as error:  # it cannot be restarted
             log.warning("a worker is gone for good (%s); another takes its place", last_line(error))
+            self._placed = time.monotonic()
             self._drop(worker)
             self._looked = min(self._looked, time.monotonic() - LOOK_AGAIN + 1)
         else:
@@ -215,15 +216,14 @@ class WorkerPool:
         room = self._room()
         wanted = self._wanted or room
         if self._sharing is None:
-            return wanted
+            return wanted - self._unfit
         peak = self.demand.peak
         useful = wanted if peak is None else min(wanted, -(-peak // self.threads))
         self._sharing.update(room, self._used(), self._held(), min(useful, room))
-        if self._sharing.alone:
-            return wanted
         if self._sharing.others_lack:
-            return self._sharing.share
-        return max(self._sharing.share, self._wanted or 0, sum(not worker.leaving for worker in self.workers))
+            return self._sharing.share - self._unfit
+        asked = wanted if self._sharing.alone else max(self._sharing.share, self._wanted or 0)
+        return max(asked - self._unfit, self._staying)
 
     def _resize(self, aim: int) -> None:
         """Start workers that are missing, and let surplus ones leave: those that are no use yet first."""

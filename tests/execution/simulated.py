@@ -6,6 +6,7 @@ One thread runs at a time, and time passes only when all of them wait: an hour t
 from __future__ import annotations
 
 import heapq
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -153,7 +154,8 @@ class Actor:
         self.slot = slot
         self._cluster.timeline.after(PLACED, self._placed.give)
         described = {"device": "cpu", "versions": ray_workers._versions()}
-        self._cluster.timeline.after(READY, lambda: self._ready.give(described))
+        error = RayTaskError("no weights") if slot in self._cluster.unfit else None
+        self._cluster.timeline.after(READY, lambda: self._ready.give(described, error))
 
     def end(self) -> None:
         error = self._cluster.exceptions.RayActorError("its process died")
@@ -193,6 +195,16 @@ class RayTaskError(RayError):
     """As Ray's."""
 
 
+def key_value_store(content: dict[str, bytes]) -> Any:
+    """What nebula-tune uses of ray.experimental.internal_kv."""
+    return SimpleNamespace(
+        _internal_kv_put=lambda key, value, namespace: content.update({key: value}),
+        _internal_kv_get=lambda key, namespace: content.get(key.decode()),
+        _internal_kv_list=lambda prefix, namespace: [key.encode() for key in content],
+        _internal_kv_del=lambda key, namespace: content.pop(key, None),
+    )
+
+
 class SimulatedRay:
     """A cluster with room for some workers of one core each: what nebula-tune uses of the module ``ray``."""
 
@@ -207,18 +219,13 @@ class SimulatedRay:
     def __init__(self, slots: int, patch: pytest.MonkeyPatch) -> None:
         self.timeline = Timeline()
         self.slots, self.strangers = slots, 0
+        self.unfit: set[int] = set()  # slots whose workers cannot score
         self.actors: list[Actor] = []
         self.executors: dict[str, RayExecutor] = {}
-        self.killed_at_work = 0
+        self.begun = self.killed_at_work = 0  # actors
         self.store: dict[str, bytes] = {}
-        store = SimpleNamespace(
-            _internal_kv_put=lambda key, value, namespace: self.store.update({key: value}),
-            _internal_kv_get=lambda key, namespace: self.store.get(key.decode()),
-            _internal_kv_list=lambda prefix, namespace: [key.encode() for key in self.store],
-            _internal_kv_del=lambda key, namespace: self.store.pop(key, None),
-        )
-        patch.setitem(__import__("sys").modules, "ray", self)
-        patch.setitem(__import__("sys").modules, "ray.experimental", SimpleNamespace(internal_kv=store))
+        patch.setitem(sys.modules, "ray", self)
+        patch.setitem(sys.modules, "ray.experimental", SimpleNamespace(internal_kv=key_value_store(self.store)))
         patch.setattr(ray_executor, "_start", lambda address, cpus: None)
         patch.setattr(ray_workers.WorkerPool, "_go_on_sharing", lambda self: None)  # it would tell real time
         for module in (ray_executor, ray_workers, sharing):
@@ -247,6 +254,7 @@ class SimulatedRay:
         return SimpleNamespace(options=lambda **_: make)
 
     def _actor(self) -> Actor:
+        self.begun += 1
         self.actors.append(Actor(self, threading.current_thread()))
         self.place()
         return self.actors[-1]

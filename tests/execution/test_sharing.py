@@ -8,8 +8,17 @@ from hypothesis import strategies as st
 
 from nebula_tune.errors import ScoringError
 from nebula_tune.execution import ray_workers
-from nebula_tune.execution.sharing import EXPIRES, SETTLES, fair_shares
-from tests.execution.simulated import CHUNKS, PLACED, READY, TASK, SimulatedRay, SimulatedStudy, simulate
+from nebula_tune.execution.sharing import EXPIRES, SETTLES, Register, Sharing, fair_shares
+from tests.execution.simulated import (
+    CHUNKS,
+    PLACED,
+    READY,
+    TASK,
+    SimulatedRay,
+    SimulatedStudy,
+    key_value_store,
+    simulate,
+)
 
 CHANGES = 2 * ray_workers.LOOK_AGAIN + 3 * TASK + READY  # seconds in which workers go from one study to another
 
@@ -41,6 +50,36 @@ def test_shares_are_all_there_is_within_caps_and_equal_but_for_one_worker(capaci
     hungry = [share for share, cap in zip(shares, caps, strict=True) if share < cap]
     assert all(share <= least + 1 for share in shares for least in hungry)
     assert hungry == sorted(hungry, reverse=True)
+
+
+def sharing(content: dict[str, bytes], study: str, resource: str, each: float) -> Sharing:
+    return Sharing(Register(key_value_store(content)), study, resource, each)
+
+
+def test_shares_are_of_the_resource_where_workers_of_studies_differ_in_size() -> None:
+    content: dict[str, bytes] = {}
+    whole, half = (sharing(content, str(each), "GPU", each) for each in (1.0, 0.5))
+    other = sharing(content, "other", "CPU", 4)
+    other.update(room=8, used=0.0, held=0, wants=8)
+    whole.update(room=4, used=4.0, held=4, wants=4)
+    half.update(room=8, used=4.0, held=0, wants=8)
+    assert half.share == 4 and half.holders == "study 1.0 has 4" and not half.others_lack
+    whole.update(room=4, used=4.0, held=4, wants=4)
+    assert whole.share == 2 and whole.others_lack and other.share == 8
+
+
+def test_entries_of_the_register_that_make_no_sense_are_read_over() -> None:
+    content = {"a": b"junk", "b": b"{}", "c": b"\xff"}
+    mine, other = (sharing(content, study, "CPU", 1) for study in ("mine", "other"))
+    other.update(room=4, used=0.0, held=2, wants=4)
+    token, entry = next((key, value) for key, value in content.items() if b"other" in value)
+    content["d"] = entry.replace(b'"held":2', b'"held":-2').replace(token.encode(), b"d")
+    content["e"] = entry.replace(b'"each":1.0', b'"each":0').replace(token.encode(), b"e")
+    mine.update(room=4, used=0.0, held=0, wants=4)
+    assert mine.share == 2
+    other.leave()
+    mine.update(room=4, used=0.0, held=0, wants=4)
+    assert mine.alone and mine.share == 4
 
 
 @pytest.fixture
@@ -172,3 +211,13 @@ def test_where_only_strangers_have_the_workers_the_study_says_so_and_waits(ray: 
     simulate(ray, [study])
     assert [holders for _, holders in study.waits] == [ray_workers.STRANGERS, ""]
     assert 2000 < study.first < 2000 + PLACED + READY + ray_workers.LOOK_AGAIN
+
+
+def test_a_worker_that_cannot_score_is_not_tried_again_and_the_others_stay(ray: SimulatedRay) -> None:
+    ray.slots, ray.unfit = 4, {0}
+    study = SimulatedStudy("a", 0, 2)
+    held: list[int] = []
+    ray.timeline.passing.append(lambda seconds: held.append(ray.held("a")) if study.first and not study.ended else None)
+    simulate(ray, [study])
+    assert ray.begun == 4 and set(held) == {3}
+    assert study.notes == ["warning: a worker cannot score: no weights; going on without it"]
