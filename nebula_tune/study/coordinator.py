@@ -29,6 +29,14 @@ REEVALUATE = "re-evaluate"  # the phase after the search
 log = logging.getLogger(__name__)
 
 
+def check_stop(lease: Lease, deadline: float | None) -> None:
+    """Raise StudyError where another process has the study, StopRequested past a deadline of time.monotonic()."""
+    if lease.lost:
+        raise StudyError(f"study {lease.name} was taken over by another process; this one stops")
+    if deadline is not None and time.monotonic() > deadline:
+        raise StopRequested("time limit reached; nothing scored is lost: the same command goes on from here")
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """A nebula on a search's way: of phase number ``phase`` (from 1), after so many of its trials."""
@@ -254,10 +262,7 @@ class Coordinator:
 
     def check_stop(self, scoring: bool = True) -> None:
         """Raise StudyError where another process has the study, StopRequested past the deadline if ``scoring``."""
-        if self.lease.lost:
-            raise StudyError(f"study {self.name} was taken over by another process; this one stops")
-        if scoring and self.deadline is not None and time.monotonic() > self.deadline:
-            raise StopRequested("time limit reached; nothing scored is lost: the same command goes on from here")
+        check_stop(self.lease, self.deadline if scoring else None)
 
     def _flush(self) -> None:
         """Write what is scored and not yet written."""

@@ -43,6 +43,13 @@ def test_a_database_of_every_schema_version_opens_and_tells_all(version: int, tm
         assert connection.execute(sa.select(schema.c.version)).scalars().all() == [VERSION]
 
 
+def test_a_study_whose_run_died_while_it_waited_for_workers_is_interrupted(tmp_path: Path) -> None:
+    ledger = Ledger(golden(tmp_path, VERSION), create=False)
+    ledger.update("golden", state="waiting", phase="waits for workers: study a has 16")
+    status = study_status(ledger, "golden")
+    assert (status["state"], status["phase"]) == ("interrupted", "")
+
+
 def test_two_processes_upgrade_a_database_once(tmp_path: Path) -> None:
     url = golden(tmp_path, 1)
     both = [command(tmp_path, "export", "golden", "--storage", url) for _ in range(2)]
