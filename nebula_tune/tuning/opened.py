@@ -14,7 +14,7 @@ import numpy as np
 
 from nebula_tune import __version__
 from nebula_tune.corpus.source import NebulaSounds
-from nebula_tune.errors import NebulaTuneError, StopRequested, StudyError
+from nebula_tune.errors import NebulaTuneError, StopRequested, StudyError, TakenOverError
 from nebula_tune.storage.lease import Lease
 from nebula_tune.storage.ledger import Ledger
 from nebula_tune.study.editions import with_gains
@@ -84,6 +84,9 @@ class OpenedStudy:
             )
             try:
                 yield lease
+            except TakenOverError as error:
+                log.info("run ends, its study lost", extra={"fields": {"error": str(error)}})
+                raise
             except (KeyboardInterrupt, StopRequested):
                 log.info("run interrupted")
                 self._ended_early(state="interrupted")

@@ -71,6 +71,7 @@ def _work(opened: OpenedStudy, lease: Lease) -> Result:
     deadline = began + 60 * limit if limit is not None else None
     gallery = Gallery(ledger, study.name, study.plan, study.source, kept_at(options)[ARTIFACTS])
     with study.where.make(scorer_spec(opened), study.reporter.note) as executor, gallery:
+        executor.check = lease.check
         try:
             announce(opened, executor)
             coordinator = coordinator_of(opened, executor, lease, gallery, deadline)
