@@ -197,13 +197,13 @@ class Ledger(Store):
         text = json.dumps(value)
 
         def write(connection: sa.Connection, _: bool) -> None:
-            self.hold(connection, name)
+            self.hold(connection, name, study)
             if not connection.execute(table.update().where(this).values(value_json=text)).rowcount:
                 connection.execute(table.insert().values(study_id=study, key=key, value_json=text))
 
         self.database.run(write)
 
-    def hold(self, connection: sa.Connection, name: str, **columns: Any) -> None:
+    def hold(self, connection: sa.Connection, name: str, study: int | None = None, **columns: Any) -> None:
         """Hold the study's row for this transaction, and change columns of it.
 
         A process that was stopped for a while may wake and write before its heart beats: this keeps it out.
@@ -211,17 +211,25 @@ class Ledger(Store):
         Args:
             connection: with an open transaction.
             name: the study's.
+            study: its number in Optuna's tables, where rows are to be written there: they must not outlive it.
             columns: to change, by name.
 
         Raises:
-            TakenOverError: the study is not held by this ledger's token.
+            TakenOverError: the study is not held by this ledger's token, or was removed.
         """
         ours = (studies.c.name == name) & studies.c.owner_token.is_not_distinct_from(self.token)
-        if not connection.execute(studies.update().where(ours).values({"name": name} | columns)).rowcount:
-            there = connection.execute(sa.select(studies.c.name).where(studies.c.name == name)).first()
-            raise TakenOverError(
-                f"study {name} was {'taken over by another process' if there else 'removed'}; this process stops"
-            )
+        held = connection.execute(studies.update().where(ours).values({"name": name} | columns)).rowcount
+        if not held and connection.execute(sa.select(studies.c.name).where(studies.c.name == name)).first():
+            raise TakenOverError(f"study {name} was taken over by another process; this process stops")
+        if not held or (study is not None and not self._is_there(connection, study)):
+            raise TakenOverError(f"study {name} was removed; this process stops")
+
+    def _is_there(self, connection: sa.Connection, study: int) -> bool:
+        """Whether Optuna's tables have a study of that number: its dashboard may remove one."""
+        from optuna.storages._rdb import models
+
+        number: Any = models.StudyModel.__table__.c.study_id
+        return connection.execute(sa.select(number).where(number == study)).first() is not None
 
 
 class TrialWriter(TrialStore):
@@ -272,7 +280,7 @@ class TrialWriter(TrialStore):
         }
 
         def insert(connection: sa.Connection, again: bool) -> int:
-            self._ledger.hold(connection, self._name)
+            self._ledger.hold(connection, self._name, self._study)
             if (again or repeated) and (there := self._row_of(connection, key)) is not None:
                 return there
             last = sa.select(sa.func.max(self._trials.c.number)).where(self._trials.c.study_id == self._study)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 
 from nebula_tune import machine
@@ -35,6 +36,7 @@ from tests.study.tiny import TinyStudy, let_go, wait_until_it_stops
 
 ELSEWHERE = {"owner_host": "another-host", "owner_pid": 7, "owner_started": "then", "owner_token": "theirs"}
 POINT = Point(np.array([0.3, 1.0, 2.0]), np.array([0.0, 1.0, 0.0]))
+SPACE = Space.around(NAMES, POINT, (0.1, 10.0), flags=True)
 Write = Callable[[Ledger], object]
 
 
@@ -180,9 +182,7 @@ def figure(ledger: Ledger) -> None:
 
 
 def trial(ledger: Ledger, outcome: Any) -> None:
-    ledger.writer("one", Space.around(NAMES, POINT, (0.1, 10.0), flags=True)).write(
-        (0, 0, 0), "grid", POINT, 5, outcome
-    )
+    ledger.writer("one", SPACE).write((0, 0, 0), "grid", POINT, 5, outcome)
 
 
 WRITES: dict[str, Write] = {
@@ -217,6 +217,21 @@ def test_a_study_is_written_by_its_holder_alone(what: str, ledger: Ledger) -> No
     ledger.delete("one")
     with pytest.raises(TakenOverError, match="study one was removed; this process stops"):
         WRITES["state"](late)
+
+
+@pytest.mark.parametrize("what", ["trial", "attribute"])
+def test_nothing_is_written_of_a_study_that_optuna_removed(what: str, ledger: Ledger) -> None:
+    """SQLite would keep it, and give it to the next study of that number."""
+    with lease.Lease(ledger, "one", lambda _: None):
+        writer = ledger.writer("one", SPACE)
+        optuna.delete_study(study_name="one", storage=ledger.storage)
+        before = content(ledger)
+        with pytest.raises(TakenOverError, match="study one was removed; this process stops"):
+            if what == "trial":
+                writer.write((0, 0, 0), "grid", POINT, 5, score(1.0))
+            else:
+                WRITES[what](ledger)
+        assert content(ledger) == before
 
 
 def test_a_lease_that_is_lost_says_so(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

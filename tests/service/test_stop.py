@@ -19,7 +19,7 @@ from nebula_tune.storage.ledger import Ledger
 from nebula_tune.storage.owner import this_process
 from nebula_tune.study.status import study_status
 from tests.conftest import Outcome
-from tests.service.studies import assert_same, finish, wait_for
+from tests.service.studies import assert_same, wait_for
 from tests.study.tiny import TinyStudy, command, let_go, wait_until_it_stops
 
 Call = Callable[..., Outcome]
@@ -38,7 +38,7 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
 
 
 def test_a_running_study_is_stopped_from_elsewhere_and_goes_on_to_the_same_bits(
-    tmp_path: Path, target: Path, undisturbed: TinyStudy
+    tmp_path: Path, target: Path, undisturbed: TinyStudy, call: Call
 ) -> None:
     study = TinyStudy(tmp_path, target)
     process = study.start(pauses=tuple(range(8, 26)))  # after each further trial it stands still: it is not faster
@@ -61,7 +61,8 @@ def test_a_running_study_is_stopped_from_elsewhere_and_goes_on_to_the_same_bits(
     row = ledger.record("tiny")
     assert row["state"] == "interrupted" and row["owner_token"] is None and row["stop_asked"] is None
     assert 8 <= study.count() < 25
-    finish(study.start())
+    options = ("--target", str(target), "--study", "tiny.yaml", "--name", "tiny", "--storage", study.storage)
+    assert call("run", *options, "--no-report", "--executor", "inline").code == 0
     assert_same(study, undisturbed)
 
 
