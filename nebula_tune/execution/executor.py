@@ -107,9 +107,13 @@ class Client:
 
 
 class Executor(ABC):
-    """Runs tasks, ``concurrency`` at a time and as many again queued behind them. Use as a context manager."""
+    """Runs tasks, ``concurrency`` at a time and as many again queued behind them. Use as a context manager.
+
+    ``check`` is called again and again while results are waited for: what it raises ends the waiting.
+    """
 
     def __init__(self, concurrency: int, chunk_sounds: int) -> None:
+        self.check: Callable[[], None] = lambda: None
         self.chunk_sounds = chunk_sounds
         self.slots = 2 * concurrency
         self._waiting: deque[Task] = deque()
@@ -180,6 +184,7 @@ class Executor(ABC):
 
     def _next_job(self) -> Job:
         while not self._finished:
+            self.check()
             self._fill()
             for handle, outcome in self._poll(1.0):
                 self._end(self._running.pop(handle), outcome)

@@ -80,6 +80,7 @@ def _work(opened: OpenedStudy, lease: Lease, metrics: Metrics) -> Result:
     waiting = Waiting(ledger, study.name, note, lambda: check_stop(lease, deadline))
     client = Client(study.name, note, waiting)
     with waiting, study.where.make(scorer_spec(opened), client) as executor, gallery:
+        executor.check = lease.check
         try:
             announce(opened, executor)
             coordinator = coordinator_of(opened, executor, lease, gallery, deadline)
