@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import time
 from collections import deque
 from collections.abc import Callable, Hashable
@@ -14,6 +13,7 @@ import torch
 
 from nebula_tune.errors import ScoringError
 from nebula_tune.execution.executor import Asked, Executor, Task, WorkerLostError
+from nebula_tune.execution.ray_head import Head, knock, wait_longer
 from nebula_tune.execution.ray_workers import Worker, WorkerPool, last_line, shares
 from nebula_tune.machine import cores, short_temporary_folder
 from nebula_tune.scoring import ScorerSpec
@@ -40,6 +40,7 @@ class RayExecutor(Executor):
         gpu_share: share of a GPU that each takes, above 0 and at most 1.
         task_timeout: seconds that every task is given at least; None: TASK_TIMEOUT, and FIRST_TIMEOUT until one is
             done.
+        patience: seconds that a cluster's head which does not answer is waited for.
         note: told what a user should know of the workers.
 
     Raises:
@@ -54,12 +55,14 @@ class RayExecutor(Executor):
         address: str | None = None,
         gpu_share: float = 1.0,
         task_timeout: float | None = None,
+        patience: float = 30.0,
         note: Callable[[str], None] = log.warning,
     ) -> None:
         import ray
 
         self._ray = ray
-        _start(address, max(cores(), workers or 1))
+        _start(address, max(cores(), workers or 1), patience)
+        self._head = Head(ray.get_runtime_context().gcs_address, patience, note) if address else None
         self._timeout = task_timeout
         self._eased = 1.0
         self._owner: dict[Any, tuple[Worker, float]] = {}
@@ -86,6 +89,7 @@ class RayExecutor(Executor):
             address=asked.ray_address,
             gpu_share=asked.gpu_share,
             task_timeout=asked.task_timeout,
+            patience=asked.ray_patience,
             note=note,
         )
 
@@ -123,9 +127,10 @@ class RayExecutor(Executor):
             self._pool.settle(seconds)
             done = []
         outcomes: list[tuple[Hashable, Any]] = [(reference, self._outcome(reference)) for reference in done]
-        outcomes += self._give_up_hung()
-        self._pool.settle(0)
-        self._pool.look()
+        if self._head is None or self._head.answers():  # else whatever asks the cluster would block
+            outcomes += self._give_up_hung()
+            self._pool.settle(0)
+            self._pool.look()
         self._resize()
         return outcomes
 
@@ -168,11 +173,12 @@ class RayExecutor(Executor):
         return outcomes
 
     def close(self) -> None:
-        self._pool.close()
+        if self._head is None or not self._head.lost:
+            self._pool.close()
         self._ray.shutdown()
 
 
-def _start(address: str | None, cpus: int) -> None:
+def _start(address: str | None, cpus: int, patience: float) -> None:
     """Join a cluster, or start Ray here: quiet, without its dashboard, in a folder whose path is short."""
     import ray
 
@@ -180,7 +186,8 @@ def _start(address: str | None, cpus: int) -> None:
     folder = f"nebula-ray-{os.getuid()}"
     try:
         if address:
-            _knock(address)
+            knock(address, 10)
+            wait_longer(patience)
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
         else:
             ray.init(
@@ -200,10 +207,3 @@ def _start(address: str | None, cpus: int) -> None:
         else:
             message = f"cannot start Ray: {last_line(error)}; --executor inline needs no Ray"
         raise ScoringError(message) from error
-
-
-def _knock(address: str) -> None:
-    """Raises OSError at once where nobody listens, which Ray would try for minutes."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if colon and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
