@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from nebula_tune.errors import StudyError
+from nebula_tune.storage import optuna_tables
 from nebula_tune.words import kept, name_kept
 
 VERSION = 2
@@ -107,6 +108,30 @@ def bring_up_to_date(engine: sa.Engine, shown: str) -> None:
             claim = schema.update().where(schema.c.version == older).values(version=older + 1)
             if connection.execute(claim).rowcount:  # of two processes one does it; the other waits for it here
                 upgrade(connection)
+        make_indexes(connection)
+        tell_optuna(connection)
+
+
+def make_indexes(connection: sa.Connection) -> None:
+    """Make the indexes of Optuna's tables that ours are read by, where they are missing."""
+    for index in optuna_tables.INDEXES:
+        index.create(connection, checkfirst=True)
+
+
+def tell_optuna(connection: sa.Connection) -> None:
+    """Say in Optuna's tables what earlier versions did not: whose its studies are, and which trials are no results."""
+    rows = connection.execute(sa.select(studies.c.name, studies.c.identity))
+    names = {row.name: row.identity for row in rows}
+    for name, (number, _) in optuna_tables.places(connection, names).items():
+        optuna_tables.mark(connection, number, names[name])
+    ours, system = optuna_tables.trial_attributes, optuna_tables.system_attributes
+    there = sa.select(system.c.trial_id).where(
+        system.c.trial_id == ours.c.trial_id, system.c.key == optuna_tables.CONSTRAINTS
+    )
+    infeasible = sa.select(
+        ours.c.trial_id, sa.literal(optuna_tables.CONSTRAINTS), sa.literal(optuna_tables.INFEASIBLE)
+    ).where(ours.c.key == "relaxed", ours.c.value_json == "true", ~there.exists())
+    connection.execute(system.insert().from_select(["trial_id", "key", "value_json"], infeasible))
 
 
 def _to_2(connection: sa.Connection) -> None:
