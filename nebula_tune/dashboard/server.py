@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from socketserver import ThreadingMixIn
@@ -31,6 +33,19 @@ class _WithLength:
         headers = [pair for pair in begun[1] if pair[0].lower() != "content-length"]
         start_response(begun[0], [*headers, ("Content-Length", str(len(content)))])
         return [content]
+
+
+class _KeepsNames:
+    """Refuses to rename: the page would make a copy of the few trials that it was given, and remove the study."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        if not re.fullmatch(r"/api/studies/\d+/rename", environ["PATH_INFO"]):
+            return self._app(environ, start_response)
+        start_response("409 Conflict", [("Content-Type", "application/json")])
+        return [json.dumps({"reason": "nebula-tune knows its studies by their names: they are not renamed"}).encode()]
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -68,7 +83,7 @@ def serve(ledger: Ledger, host: str, port: int, artifacts: str | None, note: Cal
     folder.mkdir(parents=True, exist_ok=True)
     app: Any = wsgi(PageStorage(ledger), artifact_store=FileSystemArtifactStore(str(folder)))
     try:
-        server = make_server(host, port, _WithLength(app), server_class=_Server, handler_class=_Quiet)
+        server = make_server(host, port, _KeepsNames(_WithLength(app)), server_class=_Server, handler_class=_Quiet)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise SettingsError(f"cannot listen on {host} port {port}: {reason}; give another --port or --host") from error

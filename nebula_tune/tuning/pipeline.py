@@ -17,7 +17,7 @@ from nebula_tune.storage.schema import public_target
 from nebula_tune.study.status import trial_counts
 from nebula_tune.tuning.export import make_page, page_of
 from nebula_tune.tuning.opened import OpenedStudy, open_study
-from nebula_tune.tuning.options import Options
+from nebula_tune.tuning.options import Options, command_of
 from nebula_tune.tuning.outputs import ARTIFACTS, kept_at
 from nebula_tune.tuning.reporter import Reporter
 from nebula_tune.tuning.resolve import resolve
@@ -69,7 +69,8 @@ def _work(opened: OpenedStudy, lease: Lease) -> Result:
     limit = options.execution.time_limit
     began = time.monotonic()
     deadline = began + 60 * limit if limit is not None else None
-    gallery = Gallery(ledger, study.name, study.plan, study.source, kept_at(options)[ARTIFACTS])
+    folder, command = kept_at(options)[ARTIFACTS], command_of(options.study, study.name)
+    gallery = Gallery(ledger, study.name, study.plan, study.source, folder=folder, command=command)
     with study.where.make(scorer_spec(opened), study.reporter.note) as executor, gallery:
         try:
             announce(opened, executor)
@@ -77,7 +78,7 @@ def _work(opened: OpenedStudy, lease: Lease) -> Result:
             point, searched = search(coordinator)
             fitted = fit(opened, coordinator, point)
             judged = judge(opened, executor, point, fitted)
-            gallery.judged(judged.heldout)
+            gallery.judged(judged)
         finally:
             ledger.update(study.name, seconds=opened.seconds + time.monotonic() - began)
     nebula = study.plan.nebula(point)
