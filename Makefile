@@ -12,7 +12,7 @@ CPU_INDEX := --no-deps --retries 1 --index-url https://download.pytorch.org/whl/
 COMPILE := $(BIN)/uv pip compile pyproject.toml - --extra postgres --extra dashboard --extra cluster --python-version 3.11 \
 	--python-platform x86_64-manylinux_2_28 --only-binary :all: --generate-hashes --no-header --quiet
 
-.PHONY: demo test lint check slow golden soak browser-test lock deployment-test clean
+.PHONY: demo test lint check slow golden soak status-test browser-test lock deployment-test clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -34,14 +34,18 @@ lint: $(VENV)/installed   ## Style, types, and who may import whom
 test: lint                ## Everything CI runs
 	$(BIN)/pytest -m "not slow" -n 2 --dist loadfile
 
-slow: $(VENV)/installed   ## The longer checks that need nothing else; soak, browser-test and deployment-test are the others
-	$(BIN)/pytest -m "slow and not browser" --ignore tests/service/test_soak.py --ignore tests/service/test_commands.py
+slow: $(VENV)/installed   ## The longer checks that need nothing else; soak, status-test, browser-test and deployment-test are the others
+	$(BIN)/pytest -m "slow and not browser" --ignore tests/service/test_soak.py --ignore tests/service/test_commands.py \
+		--ignore tests/service/test_status.py
 
 golden: $(VENV)/installed   ## Five runs, to the byte what they were when the house began to be rebuilt (this kind of machine only)
 	$(BIN)/python tests/golden/record.py check
 
 soak: $(VENV)/installed   ## 20 random kills during one study of 300 trials
 	$(BIN)/pytest -m slow tests/service/test_soak.py
+
+status-test: $(VENV)/installed   ## The status of a thousand studies with a million trials, on SQLite and PostgreSQL, in two seconds
+	$(BIN)/pytest -m slow tests/service/test_status.py
 
 browser-test: $(VENV)/installed   ## Pages and dashboard in headless Chromium, which this installs (Debian, Ubuntu; as root)
 	command -v chromedriver >/dev/null || { apt-get update && apt-get install -y chromium chromium-driver; }

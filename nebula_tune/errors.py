@@ -6,8 +6,11 @@ Each message is one line that says what is wrong, where, and what to do about it
 
 from __future__ import annotations
 
+import errno
+
 from nebula_tune.words import printable
 
+FREE_SPACE = "; free some space and run the same command again: nothing stored is lost"
 LONGEST = 80  # characters of a value that a message quotes
 
 
@@ -62,6 +65,13 @@ class StopRequested(NebulaTuneError):
     """The time limit is reached, or somebody asked for it; the study can be resumed."""
 
     exit_code = 130
+
+
+def why(error: OSError) -> str:
+    """What went wrong with a file; of a full disk, what to do about it too."""
+    reason = error.strerror or str(error)
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return reason + FREE_SPACE if full else reason
 
 
 def brief(value: object) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from nebula_tune.errors import StorageError
+from nebula_tune.errors import StorageError, why
 
 LONGEST_STEM = 226  # bytes of a nebula's name: 255, less ".constellation.json", less 10 of a temporary name
 PACKAGE = Path(__file__).resolve().parent
@@ -81,7 +81,7 @@ def write_atomically(path: str | Path, content: bytes | Callable[[BinaryIO], Non
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+        raise StorageError(f"cannot write {path}: {why(error)}") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -52,6 +52,11 @@ def json_text(value: Any) -> str:
     return json.dumps(all_printable(value), indent=1)
 
 
+def json_line(value: Any) -> str:
+    """The same in one line, for what goes on telling."""
+    return json.dumps(all_printable(value))
+
+
 def kept(name: str) -> str:
     """A file's name as text that any database keeps; :func:`name_kept` gives the name again."""
     if name.startswith(BYTES) or re.search("[\udc80-\udcff]", name):

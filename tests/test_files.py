@@ -50,7 +50,8 @@ def test_a_failure_while_writing_leaves_the_old_file_and_no_other(tmp_path: Path
     with pytest.raises(StorageError if isinstance(raised, OSError) else type(raised)) as caught:
         write_atomically(path, failing)
     if isinstance(raised, OSError):
-        assert str(caught.value) == f"cannot write {path}: No space left on device"
+        reason = "No space left on device; free some space and run the same command again: nothing stored is lost"
+        assert str(caught.value) == f"cannot write {path}: {reason}"
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 

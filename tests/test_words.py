@@ -144,7 +144,7 @@ def shown(kind: str, name: str) -> None:
         print_analysis(analysis(name), as_json=False)
     elif kind == "status":
         print_studies([{"study": name, "state": "running", "phase": name, "complete": 12345, "total": 67890,
-                        "best": 21714.3, "trials_per_second": 1234.5}])  # fmt: skip
+                        "best": 21714.3, "trials_per_second": 1234.5, "owner": name}])  # fmt: skip
     elif kind == "reach":
         cluster = {"cluster": 1, "size": 123, "unreached": 45, "median_ratio": 12.34, "examples": [name, name]}
         print_reach({"target": name, "pool": 6144, "nebula": name, "clusters": [cluster], "unreached": 0.5,

@@ -12,7 +12,7 @@ import typer
 from nebula_tune import __version__
 from nebula_tune.cli import corpora, judging, run, studies
 from nebula_tune.cli.arguments import hide_passwords, without_passwords
-from nebula_tune.errors import NebulaTuneError
+from nebula_tune.errors import NebulaTuneError, why
 from nebula_tune.notices import on_stderr
 from nebula_tune.words import DEGRADING, printable
 
@@ -63,7 +63,7 @@ def main() -> NoReturn:
     except MemoryError:
         _fail("out of memory; use fewer --workers or a smaller target", 1)
     except OSError as error:
-        _fail(f"{error.filename or 'system'}: {error.strerror or error}", 1)
+        _fail(f"{error.filename or 'system'}: {why(error)}", 1)
     except Exception as error:
         _usage(error)
     if code == INTERRUPTED:  # which is also what typer makes of Ctrl-C

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout, suppress
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, TimeRemainingColumn
+from rich.text import Text
 
 from nebula_tune.results import figure
 from nebula_tune.terminal import Sheet, SheetColumn, plain_console, plain_text, say
@@ -25,6 +28,7 @@ SHARES = {
     "over_midi_108": "over MIDI 108",
     "wide_sweep": "wide sweep",
 }
+REFRESH = 5.0  # seconds between looks at what is watched
 LINE_EVERY = 15.0  # seconds between progress lines where there is no terminal
 ROOM_FOR_BAR = 72  # columns; where there are fewer, figures have them
 SOUNDS_OF = SheetColumn("sounds of", "left", folds=True)
@@ -324,12 +328,36 @@ def print_study(study: Mapping[str, Any]) -> None:
 def print_studies(studies: Sequence[Mapping[str, Any]]) -> None:
     """All studies as a table."""
     columns = [SheetColumn("study", "left", folds=True)]
-    sheet = Sheet([*columns, *(SheetColumn(name, "left") for name in ("state", "phase", "trials", "best", "trials/s"))])
+    columns += [SheetColumn(name, "left") for name in ("state", "phase", "trials", "best", "trials/s")]
+    sheet = Sheet([*columns, SheetColumn("owner", "left", folds=True)])
     for study in studies:
+        total = "-" if study["total"] is None else study["total"]
         best = "-" if study["best"] is None else figure(study["best"])
-        rate = f"{study['trials_per_second']:.2f}"
-        sheet.add(study["study"], study["state"], study["phase"], f"{study['complete']}/{study['total']}", best, rate)
+        trials, rate = f"{study['complete']}/{total}", f"{study['trials_per_second']:.2f}"
+        sheet.add(study["study"], study["state"], study["phase"], trials, best, rate, study["owner"] or "-")
     sheet.show(plain_console())
+
+
+def refreshing(show: Callable[[], None], in_place: bool) -> None:
+    """Show something again and again, until Ctrl-C, which ends it well.
+
+    Args:
+        show: prints it, to stdout.
+        in_place: in a terminal, each time in the place of the time before.
+    """
+    console = plain_console()
+    with suppress(KeyboardInterrupt):
+        if not (in_place and console.is_terminal):
+            while True:
+                show()
+                time.sleep(REFRESH)
+        with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
+            while True:
+                text = io.StringIO()
+                with redirect_stdout(text):
+                    show()
+                live.update(Text(text.getvalue().rstrip("\n")), refresh=True)
+                time.sleep(REFRESH)
 
 
 def print_test(test: Mapping[str, str], as_json: bool) -> None:

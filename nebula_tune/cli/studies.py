@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from nebula_tune.cli.types import Artifacts, Json, Storage
 from nebula_tune.storage.paths import DEFAULT_URL
-from nebula_tune.words import json_text, printable
+from nebula_tune.words import json_line, json_text, printable
 
 if TYPE_CHECKING:
     from nebula_tune.storage.ledger import Ledger
@@ -19,20 +20,29 @@ def status(
     *,
     name: Annotated[str | None, typer.Argument(help="A study. [default: all of them]")] = None,
     storage: Storage = DEFAULT_URL,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on showing it, until Ctrl-C.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Studies in the database; or one of them: phase, trials, best, rate, time left."""
-    from nebula_tune.cli.console import print_studies, print_study
-    from nebula_tune.study.status import study_status
+    """Studies in the database; or one of them: phase, trials, best, rate, time left, owner."""
+    from nebula_tune.cli.console import print_studies, print_study, refreshing
+    from nebula_tune.study.status import Heartbeats, all_statuses, study_status
 
     ledger = opened(storage, reading=True)
-    statuses = [study_status(ledger, study) for study in ([name] if name else ledger.names())]
-    if as_json:
-        print(json_text(statuses[0] if name else statuses))
-    elif name:
-        print_study(statuses[0])
+    hearts = Heartbeats(ledger)
+
+    def show() -> None:
+        told = study_status(ledger, name, hearts) if name else all_statuses(ledger, hearts)
+        if as_json:
+            print(json_line(told) if watch else json_text(told), flush=True)
+        elif isinstance(told, dict):
+            print_study(told)
+        else:
+            print_studies(told)
+
+    if watch:
+        refreshing(show, in_place=not as_json)
     else:
-        print_studies(statuses)
+        show()
 
 
 def stop(
@@ -151,9 +161,21 @@ def delete(
 
     ledger = opened(storage)
     ledger.record(name)
-    if yes or typer.confirm(printable(f"Remove study {name} and all its trials?"), err=True):
+    if yes or _agreed(ledger, name):
         remove_artifacts(ledger, name, Path(artifacts) if artifacts else default_artifacts(ledger.url))
         ledger.delete(name)
+
+
+def _agreed(ledger: Ledger, name: str) -> bool:
+    """Whether the user wants a study removed. Raises SettingsError where nobody can be asked."""
+    from nebula_tune.errors import SettingsError
+    from nebula_tune.study.status import AT_WORK, study_status
+
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise SettingsError(f"nobody is here to say whether study {name} may be removed; say so with --yes")
+    told = study_status(ledger, name)
+    running = f", which {told['owner']} is running now," if told["state"] in AT_WORK else ""
+    return typer.confirm(printable(f"Remove study {name}{running} and all its trials?"), err=True)
 
 
 def opened(storage: str, reading: bool = False) -> Ledger:

@@ -1,6 +1,6 @@
-"""What a run leaves for the dashboard: sounds, pictures and figures of a study.
+"""What a run leaves for the dashboard: a note on the study; sounds, pictures and figures where it is installed.
 
-All of it is made on a thread of its own, for improving trials only, and none of it can fail a study.
+All of it is made on a thread of its own, sounds for improving trials only, and none of it can fail a study.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,8 +21,10 @@ from typing import Any
 
 from nebula_tune.corpus.source import Source
 from nebula_tune.dashboard import figures
+from nebula_tune.dashboard.study_note import study_note
+from nebula_tune.errors import StudyError
 from nebula_tune.files import write_atomically
-from nebula_tune.results import Row
+from nebula_tune.results import Judged
 from nebula_tune.storage.ledger import Ledger
 from nebula_tune.storage.store import TrialKey
 from nebula_tune.study.plan import Plan
@@ -32,15 +35,26 @@ NEEDED = ("optuna_dashboard", "plotly", "matplotlib")
 FIGURES_EVERY = 20.0  # seconds
 ARTIFACT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # an artifact's name: a UUID
 LAST_WAIT = 60.0  # seconds for what is not drawn yet when a run ends
+NOTE, NOTE_VERSION = "dashboard:note_str:0", "dashboard:note_ver"  # the dashboard's attributes of a study's note
+OUR_NOTE = "nebula_tune:note"  # as it was last written here: one that somebody changed since is theirs
+
+BY_STUDY = len("01234567-0123-0123")  # letters of an artifact's name that say which study's it is
 
 log = logging.getLogger(__name__)
 
 
 def remove_artifacts(ledger: Ledger, name: str, folder: Path) -> int:
-    """Remove a study's sounds and pictures; returns how many there were."""
-    study = ledger.study_row(name)
-    attributes = ledger.database.call(lambda _: ledger.storage.get_study_system_attrs(study))
-    named = {key.rpartition(":")[2] for key in attributes if key.startswith(("artifacts:", "dashboard:artifacts:"))}
+    """Remove a study's sounds and pictures, also of one that is gone from Optuna's tables; returns how many there were.
+
+    Those of today are known by their names, those of earlier versions by the study's attributes alone.
+    """
+    beginning = str(_artifact(ledger.record(name)["identity"], ""))[:BY_STUDY]
+    named = {path.name for path in folder.glob(f"{beginning}*")}
+    with suppress(StudyError):
+        study = ledger.study_row(name)
+        for key in ledger.database.call(lambda _: ledger.storage.get_study_system_attrs(study)):
+            if key.startswith(("artifacts:", "dashboard:artifacts:")):
+                named.add(key.rpartition(":")[2])
     there = [path for path in map(partial(artifact_path, folder), named) if path is not None]
     for path in there:
         path.unlink(missing_ok=True)
@@ -69,7 +83,13 @@ class _LeasedStorage:
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
         """As Optuna's."""
-        self._ledger.write_attribute(self._name, study_id, key, value)
+        self._ledger.write_attribute(self._name, key, value)
+
+
+def _artifact(identity: str, content: str) -> uuid.UUID:
+    """Name of a study's artifact: its first half says whose it is, the second what."""
+    whole = uuid.uuid5(uuid.UUID(identity), content).hex
+    return uuid.UUID(hex=identity[:16] + whole[16:])
 
 
 class Gallery:
@@ -81,33 +101,38 @@ class Gallery:
         plan: of the study; it renders the nebulae.
         source: the target; None for a study without.
         folder: where sounds and pictures go.
+        command: what makes the study.
     """
 
-    def __init__(self, ledger: Ledger, name: str, plan: Plan, source: Source | None, folder: Path) -> None:
+    def __init__(
+        self, ledger: Ledger, name: str, plan: Plan, source: Source | None, *, folder: Path, command: str
+    ) -> None:
         self._ledger, self._name, self._plan, self._source, self._folder = ledger, name, plan, source, folder
+        self._command = command
         self._identity = ledger.record(name)["identity"]
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._values: list[tuple[str, float, bool]] = []
         self._best = float("inf")
         self._drawn = time.monotonic()
         self._ended = False
+        self._draws = all(find_spec(module) for module in NEEDED)
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Gallery:
-        if all(find_spec(module) for module in NEEDED):
+        self._thread = threading.Thread(target=self._work, name="gallery", daemon=True)
+        self._thread.start()
+        self._queue.put(lambda: self._show_note(None))
+        if self._draws:
             for trial in self._ledger.trials(self._name):
                 if trial.score is not None:
                     self._note_value(trial.sampler, trial.score.value, trial.relaxed)
-            self._study = self._ledger.study_row(self._name)
-            self._thread = threading.Thread(target=self._work, name="gallery", daemon=True)
-            self._thread.start()
             self._queue.put(self._show_target)
         return self
 
     def __exit__(self, *error: object) -> None:
         if self._thread is not None:
             self._ended = error[0] is not None  # whoever ends in haste leaves the rest undrawn
-            if not self._ended:
+            if not self._ended and self._draws:
                 self._queue.put(self._draw_convergence)
             self._queue.put(None)
             self._thread.join(LAST_WAIT)
@@ -122,7 +147,7 @@ class Gallery:
             point: the nebula that was scored.
             score: what it scored.
         """
-        if self._thread is None:
+        if not self._draws:
             return
         improves = self._note_value(sampler, score.value, point.relaxed)
         if improves:
@@ -131,9 +156,11 @@ class Gallery:
             self._drawn = time.monotonic()
             self._queue.put(self._draw_convergence)
 
-    def judged(self, rows: Mapping[str, Row] | None) -> None:
+    def judged(self, judged: Judged) -> None:
         """The score card is there."""
-        if rows and self._thread is not None:
+        self._queue.put(lambda: self._show_note(judged))
+        rows = judged.heldout
+        if rows and self._draws:
             self._queue.put(lambda: self._save_figure("heldout", figures.heldout(rows)))
 
     def _note_value(self, sampler: str, value: float, relaxed: bool) -> bool:
@@ -153,6 +180,17 @@ class Gallery:
             except Exception as error:
                 # whatever it is, the study goes on
                 log.info("the dashboard misses something", extra={"fields": {"error": repr(error)}})
+
+    def _show_note(self, judged: Judged | None) -> None:
+        """Say what the study is; what somebody wrote in its place stays."""
+        storage = self._ledger.storage
+        study = self._ledger.study_row(self._name)
+        there = self._ledger.database.call(lambda _: storage.get_study_system_attrs(study))
+        note = study_note(self._plan, self._source, self._command, judged)
+        if there.get(NOTE) in (None, "", there.get(OUR_NOTE)) and there.get(NOTE) != note:
+            self._set(NOTE, note)
+            self._set(OUR_NOTE, note)
+            self._set(NOTE_VERSION, there.get(NOTE_VERSION, 0) + 1)
 
     def _show_target(self) -> None:
         if self._source is not None:
@@ -181,7 +219,10 @@ class Gallery:
 
     def _attach(self, row: int | None, filename: str, mimetype: str, make: Callable[[], bytes]) -> None:
         """Keep a file, and name it in the study's attributes; the same file of the same trial is made once."""
-        artifact = str(uuid.uuid5(uuid.UUID(self._identity), f"{row}/{filename}"))
+        content = f"{row}/{filename}"
+        artifact = str(_artifact(self._identity, content))
+        if (self._folder / (before := str(uuid.uuid5(uuid.UUID(self._identity), content)))).exists():
+            artifact = before  # an earlier version's
         path = self._folder / artifact
         if not path.exists():
             write_atomically(path, make())
@@ -197,8 +238,9 @@ class Gallery:
         from optuna_dashboard import save_plotly_graph_object
 
         leased: Any = _LeasedStorage(self._ledger, self._name)
-        study = optuna.load_study(storage=leased, study_name=self._name)
+        known_as = self._ledger.storage.get_study_name_from_id(self._ledger.study_row(self._name))
+        study = optuna.load_study(storage=leased, study_name=known_as)
         save_plotly_graph_object(study, figure, graph_object_id=name)
 
     def _set(self, key: str, value: Any) -> None:
-        self._ledger.write_attribute(self._name, self._study, key, value)
+        self._ledger.write_attribute(self._name, key, value)

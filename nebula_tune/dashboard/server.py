@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -29,11 +30,8 @@ class ReadOnly:
         """The dashboard's answer; 403 and one line for whatever would change something."""
         if environ["REQUEST_METHOD"] not in READING:
             line = "this dashboard is read-only; nebula-tune dashboard --allow-edit takes changes"
-            if environ["PATH_INFO"].startswith("/api/"):  # the page shows the reason
-                content = json.dumps({"reason": line}).encode()
-                headers = [("Content-Type", "application/json"), ("Content-Length", str(len(content)))]
-                start_response("403 Forbidden", headers)
-                return [content]
+            if environ["PATH_INFO"].startswith("/api/"):
+                return refused(start_response, "403 Forbidden", line)
             return plain(start_response, "403 Forbidden", line)
         if environ["PATH_INFO"].startswith("/dashboard"):
             return self._page(environ, start_response)
@@ -54,6 +52,27 @@ class ReadOnly:
             headers.append(("Content-Length", str(len(content))))
         start_response(status, headers)
         return [content]
+
+
+def refused(start_response: StartResponse, status: str, reason: str) -> Iterable[bytes]:
+    """An answer whose reason Optuna's page shows."""
+    content = json.dumps({"reason": reason}).encode()
+    start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(content)))])
+    return [content]
+
+
+class KeepsNames:
+    """Refuses to rename: the page would make a copy of the few trials that it was given, and remove the study."""
+
+    def __init__(self, app: WSGIApplication) -> None:
+        self._app = app
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """The dashboard's answer; 409 and one line for a new name."""
+        if not re.fullmatch(r"/api/studies/\d+/rename", environ["PATH_INFO"]):
+            return self._app(environ, start_response)
+        reason = "nebula-tune knows its studies by their names: they are not renamed"
+        return refused(start_response, "409 Conflict", reason)
 
 
 def application(ledger: Ledger, folder: Path, names: Sequence[str], allow_edit: bool) -> WSGIApplication:
@@ -85,7 +104,7 @@ def application(ledger: Ledger, folder: Path, names: Sequence[str], allow_edit: 
             yield ArtifactFolder(Path(named))
 
     app: WSGIApplication = ArtifactPages(wsgi(storage, artifact_store=own), storage, folders)
-    return Gate(app if allow_edit else ReadOnly(app), names, "--allow-host NAME allows a name")
+    return Gate(KeepsNames(app) if allow_edit else ReadOnly(app), names, "--allow-host NAME allows a name")
 
 
 def serve(

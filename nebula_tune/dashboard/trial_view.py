@@ -43,6 +43,15 @@ class PageStorage(_CachedStorage):
         selection = [trial for trial in trials if trial.number in whole]
         return copy.deepcopy(selection) if deepcopy else selection
 
+    def get_best_trial(self, study_id: int) -> FrozenTrial:
+        """The best with decided flags; where there is none yet, the best of all, which the page shows as infeasible."""
+        complete = [
+            trial for trial in self.get_all_trials(study_id, states=EVERY) if trial.state == TrialState.COMPLETE
+        ]
+        if not complete:
+            raise ValueError("no trial is complete yet")
+        return min(complete, key=lambda trial: (bool(trial.user_attrs.get("relaxed")), trial.value))
+
     def _lightened(self, trial: FrozenTrial, whole: bool) -> FrozenTrial:
         """Without the gradient, and without parameters unless ``whole``; kept, since finished trials do not change."""
         light = self._light.get(trial._trial_id)

@@ -82,6 +82,10 @@ class Asked(Protocol):
         """What share of a GPU a worker has."""
 
     @property
+    def ray_patience(self) -> float:
+        """Seconds that a Ray cluster's head which does not answer is waited for."""
+
+    @property
     def task_timeout(self) -> float | None:
         """Seconds after which a task's worker is taken to hang; None: from the tasks before."""
 

@@ -13,6 +13,7 @@ import torch
 
 from nebula_tune.errors import ScoringError
 from nebula_tune.execution.executor import Asked, Client, Executor, Task, WorkerLostError
+from nebula_tune.execution.ray_head import Head
 from nebula_tune.execution.ray_session import last_line, ray_session
 from nebula_tune.execution.ray_workers import Worker, WorkerPool, shares
 from nebula_tune.machine import cores
@@ -39,6 +40,7 @@ class RayExecutor(Executor):
         gpu_share: share of a GPU that each takes, above 0 and at most 1.
         task_timeout: seconds that every task is given at least; None: TASK_TIMEOUT, and FIRST_TIMEOUT until one is
             done.
+        patience: seconds that a cluster's head which does not answer is waited for.
         client: the run that it works for.
 
     Raises:
@@ -53,16 +55,20 @@ class RayExecutor(Executor):
         address: str | None = None,
         gpu_share: float = 1.0,
         task_timeout: float | None = None,
+        patience: float = 30.0,
         client: Client = Client(),  # noqa: B008 -- it cannot be changed
     ) -> None:
         self._session = ExitStack()
-        self._ray = self._session.enter_context(ray_session(address, max(cores(), workers or 1)))
+        self._ray = self._session.enter_context(ray_session(address, max(cores(), workers or 1), patience))
+        gcs = self._ray.get_runtime_context().gcs_address if address else None
+        self._head = Head(gcs, patience, client.note) if gcs else None
         self._timeout = task_timeout
         self._eased = 1.0
         self._owner: dict[Any, tuple[Worker, float]] = {}
         self._seconds: deque[float] = deque(maxlen=REMEMBERED)
         try:
             self._pool = WorkerPool(spec, workers, address is not None, gpu_share, client)
+            self._pool.head = self._head
             super().__init__(1, self._pool.spec.chunk)
             self._pool.start()
         except self._ray.exceptions.RayError as error:
@@ -83,6 +89,7 @@ class RayExecutor(Executor):
             address=asked.ray_address,
             gpu_share=asked.gpu_share,
             task_timeout=asked.task_timeout,
+            patience=asked.ray_patience,
             client=client,
         )
 
@@ -127,9 +134,10 @@ class RayExecutor(Executor):
             done = []
         with self._pool.lock:
             outcomes: list[tuple[Hashable, Any]] = [(reference, self._outcome(reference)) for reference in done]
-            outcomes += self._give_up_hung()
-            self._pool.settle(0)
-            self._pool.look()
+            if self._head is None or self._head.answers():  # else whatever asks the cluster would block
+                outcomes += self._give_up_hung()
+                self._pool.settle(0)
+                self._pool.look()
         self._pool.tell()
         return outcomes
 
@@ -173,6 +181,7 @@ class RayExecutor(Executor):
 
     def close(self) -> None:
         try:
-            self._pool.close()
+            if self._head is None or not self._head.lost:
+                self._pool.close()
         finally:
             self._session.close()

@@ -12,7 +12,6 @@ import logging
 import os
 import secrets
 import signal
-import socket
 import stat
 import sys
 import tempfile
@@ -26,21 +25,24 @@ from pathlib import Path
 from typing import Any
 
 from nebula_tune.errors import ScoringError
+from nebula_tune.execution.ray_head import knock, waits_longer
 from nebula_tune.machine import short_temporary_folder
 
 PREFIX = "nebula-ray-"  # of the folder that is Ray's for one run
 MADE_UP = 8  # characters that follow it
 INSIDE = "ray"  # the folder in it that Ray makes itself, and opens to all
 RAY_SOCKET = len("/session_2026-01-31_23-59-59_123456_1234567/sockets/plasma_store")  # bytes below Ray's folder
+JOIN_WITHIN = 10.0  # seconds for a connection
 REMOVING = 5.0  # seconds that Ray's last processes are given to let go of the folder
 CLUSTERS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # 0: no clusters, so all of Ray's processes listen on loopback only
 ALSO_SET = ("PYTHONBREAKPOINT",)  # by Ray, beside variables of its own name
 
 
 @contextmanager
-def ray_session(address: str | None, cpus: int) -> Iterator[Any]:
+def ray_session(address: str | None, cpus: int, patience: float) -> Iterator[Any]:
     """Ray's module, connected: to the cluster at ``address``; or (None) started here, quiet, with so many ``cpus``.
 
+    A cluster's head that does not answer is waited for ``patience`` seconds, by us: Ray is told to wait for longer.
     At the end what was started is ended, its folder is gone, and the process's environment is as it was. Raises
     ScoringError where Ray does not start or cannot be joined.
     """
@@ -48,7 +50,7 @@ def ray_session(address: str | None, cpus: int) -> Iterator[Any]:
         raise ScoringError("this process uses Ray already: call ray.shutdown() first, or take --executor inline")
     with ExitStack() as stack:
         stack.callback(_read_environment)  # last of all
-        stack.enter_context(_environment(_variables(started_here=not address)))
+        stack.enter_context(_environment(_variables(None if address is None else patience)))
         _read_environment()
         import ray
 
@@ -90,12 +92,14 @@ def last_line(error: BaseException) -> str:
     return lines[-1].strip() if lines else type(error).__name__
 
 
-def _variables(started_here: bool) -> dict[str, str]:
-    """What Ray finds in the environment, and its processes inherit."""
+def _variables(patience: float | None) -> dict[str, str]:
+    """What Ray finds in the environment, and its processes inherit; without a patience it is started here."""
     chosen = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_USAGE_STATS_ENABLED": "0"}  # a user's own go before
+    if patience is not None:
+        chosen |= waits_longer(patience)
     always = {name: os.environ.get(name, value) for name, value in chosen.items()}
     alone = {CLUSTERS: "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    return always | alone if started_here else always
+    return always | alone if patience is None else always
 
 
 @contextmanager
@@ -143,9 +147,7 @@ def _start(ray: Any, cpus: int, folder: Path) -> None:
 
 
 def _join(ray: Any, address: str) -> None:
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if colon and port.isdigit():  # where nobody listens Ray would try for minutes
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    knock(address, JOIN_WITHIN)
     with _signals():
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
 

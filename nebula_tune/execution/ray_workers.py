@@ -16,6 +16,7 @@ from typing import Any
 
 from nebula_tune.errors import ScoringError
 from nebula_tune.execution.executor import Client
+from nebula_tune.execution.ray_head import Head
 from nebula_tune.execution.ray_session import last_line
 from nebula_tune.execution.sharing import SETTLES, Demand, Register, Sharing
 from nebula_tune.files import write_atomically
@@ -81,6 +82,7 @@ class WorkerPool:
         # The vectors travel with each call, by reference: a restarted actor would have lost those of its making.
         self._target = [ray.put(Path(spec.target).read_bytes())] if joined and spec.target else []
         self.workers: list[Worker] = []
+        self.head: Head | None = None  # of the cluster, where it is watched
         self.lock = threading.RLock()
         self.demand = Demand()
         self._sharing = self._shared() if joined else None
@@ -271,6 +273,8 @@ class WorkerPool:
         while not self._closing.wait(LOOK_AGAIN):
             if time.monotonic() - self.demand.noted < LOOK_AGAIN:
                 continue  # whoever has tasks scored looks at the cluster too
+            if not self._head_answers():
+                continue
             with self.lock:
                 if self._closing.is_set():
                     return
@@ -278,6 +282,13 @@ class WorkerPool:
                     self.look()
                 except Exception as error:  # whoever has tasks scored meets the same, and tells it
                     log.info("cannot look at the cluster", extra={"fields": {"error": last_line(error)}})
+
+    def _head_answers(self) -> bool:
+        """Whether the cluster can be asked; else a question would block, and whoever waits for the lock with it."""
+        try:
+            return self.head is None or self.head.answers()
+        except ScoringError:
+            return False  # it is lost, and whoever has tasks scored says so
 
     def _refuse(self, worker: Worker, error: Any) -> None:
         """A worker whose scorer cannot be built is not tried again; the others go on."""

@@ -25,6 +25,7 @@ class Where:
     ray_address: str | None = None
     gpu_share: float = 1.0
     task_timeout: float | None = None
+    ray_patience: float = 30.0
 
     def __post_init__(self) -> None:
         if self.executor not in ("auto", *EXECUTORS):
@@ -35,6 +36,8 @@ class Where:
             raise SettingsError(f"--gpu-share {self.gpu_share}: above 0, at most 1")
         if self.task_timeout is not None and not 0 < self.task_timeout < math.inf:
             raise SettingsError(f"--task-timeout {self.task_timeout}: seconds above 0")
+        if not 0 < self.ray_patience < math.inf:
+            raise SettingsError(f"--ray-patience {self.ray_patience}: seconds above 0")
         if self.ray_address is not None and self.executor not in ("auto", "ray"):
             raise SettingsError("--ray-address needs --executor ray")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nebula_tune.errors import NebulaTuneError, StorageError, StudyError
+from nebula_tune.errors import FREE_SPACE, NebulaTuneError, StorageError, StudyError
 from nebula_tune.files import make_folder
 from nebula_tune.storage.address import shown, without_password
 from nebula_tune.storage.paths import database_file
@@ -48,8 +48,8 @@ def _is_refusal(message: str) -> bool:
 
 def _advice(message: str) -> str:
     advice = {
-        "disk": "; free some space and run the same command again: nothing stored is lost",
-        "full": "; free some space and run the same command again: nothing stored is lost",
+        "disk": FREE_SPACE,
+        "full": FREE_SPACE,
         "locked": "; another program holds it: end that and run the same command again",
         "read-only": "; this user or server may not write: give another --storage",
         "readonly": "; make the file and its folder writable, or give another --storage",

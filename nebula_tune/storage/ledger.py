@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from nebula_tune.errors import StudyError, TakenOverError
 from nebula_tune.execution.executor import Failure
 from nebula_tune.search import Space
+from nebula_tune.storage import optuna_tables
 from nebula_tune.storage.address import normalise_url
 from nebula_tune.storage.connection import Database
 from nebula_tune.storage.database import open_storage
@@ -33,7 +34,7 @@ from nebula_tune.storage.schema import (
     targets,
     write_outcome,
 )
-from nebula_tune.storage.store import Store, Stored, TrialKey, TrialStore
+from nebula_tune.storage.store import Overview, Store, Stored, TrialKey, TrialStore
 from nebula_tune.trial import NO_CURVATURE, Point, Score
 
 
@@ -65,32 +66,75 @@ class Ledger(Store):
         return name in self.names()
 
     def study_row(self, name: str) -> int:
-        """A study's number in Optuna's tables."""
-        row: int = self.database.call(lambda _: self.storage.get_study_id_from_name(name))
-        return row
+        """A study's number in Optuna's tables. Raises StudyError for one that was removed there."""
+        identity = self.record(name)["identity"]
+        place = self.database.run(lambda connection, _: self.place(connection, name, identity))
+        if place is None:
+            raise removed(name)
+        return place
+
+    def place(self, connection: sa.Connection, name: str, identity: str) -> int | None:
+        """A study's number in Optuna's tables; None for one that was removed there.
+
+        Args:
+            connection: with an open transaction.
+            name: the study's.
+            identity: of the study, whatever its name.
+        """
+        there = optuna_tables.places(connection, {name: identity}).get(name)
+        return there[0] if there else None
+
+    def overview(self, names: Sequence[str] | None = None) -> list[Overview]:
+        columns = [column for column in studies.c if column.name not in ("result", "origin")]
+        query = sa.select(*columns).order_by(studies.c.name)
+        if names is not None:
+            query = query.where(studies.c.name.in_(names))
+
+        def read(connection: sa.Connection, _: bool) -> list[Overview]:
+            rows = [dict(row) for row in connection.execute(query).mappings()]
+            places = optuna_tables.places(connection, {row["name"]: row["identity"] for row in rows})
+            some = None if names is None else [number for number, _ in places.values()]
+            counted = optuna_tables.count_trials(connection, some)
+            nothing = optuna_tables.Counted(0, {}, None)
+            views = []
+            for row in rows:
+                number, known_as = places.get(row["name"], (None, None))
+                trials = nothing if number is None else counted.get(number, nothing)
+                views.append(Overview(row, known_as, trials.complete, trials.tried, trials.best))
+            return views
+
+        return self.database.run(read)
+
+    def heartbeats(self) -> dict[str, tuple[str, int]]:
+        held = studies.c.owner_token.is_not(None)
+        query = sa.select(studies.c.name, studies.c.owner_token, studies.c.heartbeat).where(held)
+        rows = self.database.run(lambda connection, _: connection.execute(query).all())
+        return {row.name: (row.owner_token, row.heartbeat) for row in rows}
 
     def begin(
         self, name: str, settings: dict[str, Any], origin: dict[str, Any], target: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        import optuna
-
         if not self.has(name):
+            identity = uuid.uuid4().hex
             row = {
                 "name": name,
-                "identity": uuid.uuid4().hex,
+                "identity": identity,
                 "settings": json.dumps(settings),
                 "origin": json.dumps(origin),
                 "state": "new",
             }
 
             def insert(_: bool) -> None:
-                optuna.create_study(storage=self.storage, study_name=name, direction="minimize", load_if_exists=True)
                 with suppress(sa.exc.IntegrityError), self.engine.begin() as connection:  # it is there already
+                    optuna_tables.make_study(connection, name, identity)
                     connection.execute(studies.insert().values(**row))
                     if target:
                         connection.execute(targets.insert().values(**target_row(name, target)))
 
             self.database.call(insert)
+            if not self.has(name):
+                raise StudyError(f"there is a study {name} of Optuna's own in this database; give another --name")
+        self.study_row(name)
         return self.record(name)
 
     def target(self, name: str) -> dict[str, Any] | None:
@@ -105,6 +149,7 @@ class Ledger(Store):
     ) -> None:
         def write(connection: sa.Connection, _: bool) -> None:
             self.hold(connection, name)
+            self.number(connection, name)
             kept = report | ({FITTED: constellation} if constellation else {})
             result = write_outcome(connection, name, kept, nebula)
             done = {"state": "finished", "phase": "", "result": result}
@@ -126,13 +171,14 @@ class Ledger(Store):
         self.database.run(lambda connection, _: self.hold(connection, name, **columns))
 
     def delete(self, name: str) -> None:
-        import optuna
-
-        self.record(name)
+        identity = self.record(name)["identity"]
 
         def remove(_: bool) -> None:
-            with suppress(KeyError):  # an attempt before this one removed it
-                optuna.delete_study(study_name=name, storage=self.storage)
+            with self.engine.begin() as connection:
+                place = self.place(connection, name, identity)
+            if place is not None:  # else somebody removed it within Optuna, or an attempt before this one
+                with suppress(KeyError):
+                    self.storage.delete_study(place)
             with self.engine.begin() as connection:
                 for table in OF_STUDY:
                     connection.execute(table.delete().where(table.c.study == name))
@@ -172,38 +218,40 @@ class Ledger(Store):
 
         def insert(connection: sa.Connection, again: bool) -> None:
             self.hold(connection, name)
+            self.number(connection, name)
             if not (again and connection.execute(sa.select(reevaluations.c.study).where(*same)).first()):
                 connection.execute(reevaluations.insert().values(**row))
 
         self.database.run(insert)
 
-    def write_attribute(self, name: str, study: int, key: str, value: Any) -> None:
+    def write_attribute(self, name: str, key: str, value: Any) -> None:
         """Keep what Optuna's dashboard shows of a study.
 
         Args:
             name: the study's.
-            study: its number in Optuna's tables.
             key: of Optuna's system attribute.
             value: as JSON.
 
         Raises:
             StorageError: it could not be written.
             TakenOverError: another process has the study now.
+            StudyError: the study was removed within Optuna.
         """
         from optuna.storages._rdb import models
 
         table: Any = models.StudySystemAttributeModel.__table__
-        this = (table.c.study_id == study) & (table.c.key == key)
         text = json.dumps(value)
 
         def write(connection: sa.Connection, _: bool) -> None:
-            self.hold(connection, name, study)
+            self.hold(connection, name)
+            study = self.number(connection, name)
+            this = (table.c.study_id == study) & (table.c.key == key)
             if not connection.execute(table.update().where(this).values(value_json=text)).rowcount:
                 connection.execute(table.insert().values(study_id=study, key=key, value_json=text))
 
         self.database.run(write)
 
-    def hold(self, connection: sa.Connection, name: str, study: int | None = None, **columns: Any) -> None:
+    def hold(self, connection: sa.Connection, name: str, **columns: Any) -> None:
         """Hold the study's row for this transaction, and change columns of it.
 
         A process that was stopped for a while may wake and write before its heart beats: this keeps it out.
@@ -211,30 +259,39 @@ class Ledger(Store):
         Args:
             connection: with an open transaction.
             name: the study's.
-            study: its number in Optuna's tables, where rows are to be written there: they must not outlive it.
             columns: to change, by name.
 
         Raises:
             TakenOverError: the study is not held by this ledger's token, or was removed.
         """
         ours = (studies.c.name == name) & studies.c.owner_token.is_not_distinct_from(self.token)
-        held = connection.execute(studies.update().where(ours).values({"name": name} | columns)).rowcount
-        if not held and connection.execute(sa.select(studies.c.name).where(studies.c.name == name)).first():
+        if connection.execute(studies.update().where(ours).values({"name": name} | columns)).rowcount:
+            return
+        if connection.execute(sa.select(studies.c.name).where(studies.c.name == name)).first():
             raise TakenOverError(f"study {name} was taken over by another process; this process stops")
-        if not held or (study is not None and not self._is_there(connection, study)):
-            raise TakenOverError(f"study {name} was removed; this process stops")
+        raise TakenOverError(f"study {name} was removed; this process stops")
 
-    def _is_there(self, connection: sa.Connection, study: int) -> bool:
-        """Whether Optuna's tables have a study of that number: its dashboard may remove one."""
-        from optuna.storages._rdb import models
+    def number(self, connection: sa.Connection, name: str) -> int:
+        """A study's number in Optuna's tables, where it is now. Raises StudyError where it was removed there."""
+        identity = connection.execute(sa.select(studies.c.identity).where(studies.c.name == name)).scalar()
+        place = None if identity is None else self.place(connection, name, identity)
+        if place is None:
+            raise removed(name)
+        return place
 
-        number: Any = models.StudyModel.__table__.c.study_id
-        return connection.execute(sa.select(number).where(number == study)).first() is not None
+
+def removed(name: str) -> StudyError:
+    """What is to be said of a study that somebody removed."""
+    return StudyError(
+        f"study {name} was removed with Optuna's dashboard or by a program of Optuna's; "
+        f"nebula-tune delete {name} removes what is left of it"
+    )
 
 
 class TrialWriter(TrialStore):
     """Writes one study's trials, COMPLETE or FAIL, with one distribution a parameter for the whole study.
 
+    A study that is renamed within Optuna, which makes a copy and removes what was there, is followed to its copy.
     Rows go into Optuna's tables straight, in one transaction: Optuna's own calls ask the database about each of some
     150 parameters in turn, which costs more than scoring a trial. What is written is what they would write.
     """
@@ -245,9 +302,16 @@ class TrialWriter(TrialStore):
 
         self._ledger, self._name = ledger, name
         self._last: TrialKey | None = None
-        self._study = ledger.study_row(name)
-        tables = (models.TrialModel, models.TrialValueModel, models.TrialParamModel, models.TrialUserAttributeModel)
-        self._trials, self._values, self._params, self._attributes = (model.__table__ for model in tables)
+        self._study, self._identity = ledger.study_row(name), ledger.record(name)["identity"]
+        ledger.database.run(lambda connection, _: optuna_tables.mark(connection, self._study, self._identity))
+        tables = (
+            models.TrialModel,
+            models.TrialValueModel,
+            models.TrialParamModel,
+            models.TrialUserAttributeModel,
+            models.TrialSystemAttributeModel,
+        )
+        self._trials, self._values, self._params, self._attributes, self._system = (model.__table__ for model in tables)
         self._finite = models.TrialValueModel.TrialValueType.FINITE
         self._curves = [
             (k, f"{space.names[k]}.curve", FloatDistribution(float(space.low[k]), float(space.high[k]), log=True))
@@ -262,7 +326,16 @@ class TrialWriter(TrialStore):
             for _, parameter, distribution in [*self._curves, *self._flags]
         }
 
-    def write(self, key: TrialKey, sampler: str, point: Point, first_index: int, outcome: Score | Failure) -> int:
+    def write(
+        self,
+        key: TrialKey,
+        sampler: str,
+        point: Point,
+        first_index: int,
+        outcome: Score | Failure,
+        *,
+        times: tuple[datetime, datetime] | None = None,
+    ) -> int:
         from optuna.trial import TrialState
 
         repeated, self._last = key == self._last, key
@@ -271,21 +344,21 @@ class TrialWriter(TrialStore):
         values |= {name: float(point.symmetric[k]) for k, name, _ in self._flags}
         attributes = {"key": list(key), "sampler": sampler, "first_index": first_index, "relaxed": point.relaxed}
         attributes |= {"error": outcome.message} if isinstance(outcome, Failure) else _score_attributes(outcome)
-        now = datetime.now()
+        began, ended = (time.astimezone(UTC).replace(tzinfo=None) for time in times or [datetime.now(UTC)] * 2)
         row = {
-            "study_id": self._study,
             "state": TrialState.FAIL if failed else TrialState.COMPLETE,
-            "datetime_start": now,
-            "datetime_complete": now,
+            "datetime_start": began,
+            "datetime_complete": ended,
         }
 
         def insert(connection: sa.Connection, again: bool) -> int:
-            self._ledger.hold(connection, self._name, self._study)
+            self._ledger.hold(connection, self._name)
+            self._follow(connection)
             if (again or repeated) and (there := self._row_of(connection, key)) is not None:
                 return there
             last = sa.select(sa.func.max(self._trials.c.number)).where(self._trials.c.study_id == self._study)
             number = connection.execute(last).scalar()
-            numbered = row | {"number": 0 if number is None else number + 1}
+            numbered = row | {"study_id": self._study, "number": 0 if number is None else number + 1}
             inserted: Any = connection.execute(self._trials.insert().values(**numbered)).inserted_primary_key
             trial = {"trial_id": inserted[0]}
             if isinstance(outcome, Score):
@@ -302,10 +375,20 @@ class TrialWriter(TrialStore):
                 self._attributes.insert(),
                 [trial | {"key": name, "value_json": json.dumps(value)} for name, value in attributes.items()],
             )
-
+            if point.relaxed:
+                infeasible = {"key": optuna_tables.CONSTRAINTS, "value_json": optuna_tables.INFEASIBLE}
+                connection.execute(self._system.insert(), trial | infeasible)
             return int(inserted[0])
 
         return self._ledger.database.run(insert)
+
+    def _follow(self, connection: sa.Connection) -> None:
+        """See where the study is now. Raises StudyError where it was removed."""
+        if not optuna_tables.is_marked(connection, self._study, self._identity):
+            place = self._ledger.place(connection, self._name, self._identity)
+            if place is None:
+                raise removed(self._name)
+            self._study = place
 
     def _row_of(self, connection: sa.Connection, key: TrialKey) -> int | None:
         """The row of the trial of that key, where it is written."""

@@ -9,8 +9,9 @@ or, in a store that never had a lease, by nobody.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from nebula_tune.execution.executor import Failure
@@ -33,11 +34,39 @@ class Stored:
     row: int  # of Optuna's table
 
 
+@dataclass(frozen=True)
+class Overview:
+    """A study at a glance.
+
+    Attributes:
+        row: the study's, without result and origin.
+        known_as: its name in Optuna's dashboard; None where it was removed there.
+        complete: trials that are scored.
+        tried: trials by phase, those that failed too.
+        best: the least value of a trial with decided flags.
+    """
+
+    row: dict[str, Any]
+    known_as: str | None
+    complete: int
+    tried: dict[int, int]
+    best: float | None
+
+
 class TrialStore(ABC):
     """Keeps the trials of one study."""
 
     @abstractmethod
-    def write(self, key: TrialKey, sampler: str, point: Point, first_index: int, outcome: Score | Failure) -> int:
+    def write(
+        self,
+        key: TrialKey,
+        sampler: str,
+        point: Point,
+        first_index: int,
+        outcome: Score | Failure,
+        *,
+        times: tuple[datetime, datetime] | None = None,
+    ) -> int:
         """Keep a trial, whole or not at all: with its score, or as failed with its error. Returns its row's number.
 
         The same trial twice in a row is kept once: an interruption may fall between a write and the note of it.
@@ -48,10 +77,12 @@ class TrialStore(ABC):
             point: what was scored.
             first_index: index of its first sound.
             outcome: what came of it.
+            times: when it was issued and when it was scored, with their time zone; None: now.
 
         Raises:
             StorageError: it could not be written.
             TakenOverError: another process has the study now.
+            StudyError: somebody removed the study.
         """
 
 
@@ -71,6 +102,14 @@ class Store(ABC):
     @abstractmethod
     def record(self, name: str) -> dict[str, Any]:
         """A study's row: state, settings, owner, rate. Raises StorageError, StudyError."""
+
+    @abstractmethod
+    def overview(self, names: Sequence[str] | None = None) -> list[Overview]:
+        """Studies at a glance, in the order of their names; ``names``: these only. Raises StorageError."""
+
+    @abstractmethod
+    def heartbeats(self) -> dict[str, tuple[str, int]]:
+        """Token and heartbeat of the owner of each study that has one. Raises StorageError."""
 
     @abstractmethod
     def begin(

@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from nebula_tune.errors import StudyError
+from nebula_tune.storage import optuna_tables
 from nebula_tune.storage.owner import BEAT, WATCH, named
 from nebula_tune.storage.schema import (
     VERSION,
@@ -25,10 +26,6 @@ from nebula_tune.storage.schema import (
     targets,
     write_outcome,
 )
-
-# Of Optuna's table, on which Optuna has an index of studies alone.
-_trials = sa.Table("trials", sa.MetaData(), sa.Column("study_id", sa.Integer), sa.Column("state", sa.String))
-TRIAL_STATES = sa.Index("nebula_tune_trial_states", _trials.c.study_id, _trials.c.state)
 
 Owners = Sequence[Mapping[str, Any]]
 ADDED_IN_3 = ("owner_boot", "owner_namespace", "owner_user", "stop_asked", "stop_asked_by")
@@ -79,7 +76,7 @@ def _make(engine: sa.Engine) -> None:
     with engine.begin() as connection:
         if connection.execute(sa.select(schema.c.version)).first() is None:
             connection.execute(schema.insert().values(version=VERSION))
-            TRIAL_STATES.create(connection, checkfirst=True)
+            _make_indexes(connection)
 
 
 def _upgrade(engine: sa.Engine, which: str, watched: bool) -> None:
@@ -146,7 +143,30 @@ def _to_3(connection: sa.Connection) -> None:
         column = sa.schema.CreateColumn(studies.c[name]).compile(dialect=connection.dialect)
         connection.execute(sa.text(f"ALTER TABLE {studies.name} ADD COLUMN {column}"))
     places.create(connection, checkfirst=True)
-    TRIAL_STATES.create(connection, checkfirst=True)
+    _make_indexes(connection)
+    _tell_optuna(connection)
+
+
+def _make_indexes(connection: sa.Connection) -> None:
+    """Make the indexes of Optuna's tables that ours are read by, where they are missing."""
+    for index in optuna_tables.INDEXES:
+        index.create(connection, checkfirst=True)
+
+
+def _tell_optuna(connection: sa.Connection) -> None:
+    """Say in Optuna's tables what earlier versions did not: whose its studies are, and which trials are no results."""
+    rows = connection.execute(sa.select(studies.c.name, studies.c.identity))
+    names = {row.name: row.identity for row in rows}
+    for name, (number, _) in optuna_tables.places(connection, names).items():
+        optuna_tables.mark(connection, number, names[name])
+    ours, system = optuna_tables.trial_attributes, optuna_tables.system_attributes
+    there = sa.select(system.c.trial_id).where(
+        system.c.trial_id == ours.c.trial_id, system.c.key == optuna_tables.CONSTRAINTS
+    )
+    infeasible = sa.select(
+        ours.c.trial_id, sa.literal(optuna_tables.CONSTRAINTS), sa.literal(optuna_tables.INFEASIBLE)
+    ).where(ours.c.key == "relaxed", ours.c.value_json == "true", ~there.exists())
+    connection.execute(system.insert().from_select(["trial_id", "key", "value_json"], infeasible))
 
 
 UPGRADES: dict[int, Callable[[sa.Connection], None]] = {1: _to_2, 2: _to_3}

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Protocol
 
 from nebula_tune.errors import ScoringError, StopRequested
@@ -69,6 +70,7 @@ class _Phase:
     asked: int = 0
     candidates: dict[TrialKey, Candidate] = field(default_factory=dict)
     requests: dict[TrialKey, Request] = field(default_factory=dict)
+    issued: dict[TrialKey, datetime] = field(default_factory=dict)
     scores: dict[TrialKey, Score | None] = field(default_factory=dict)
     _generations: int = 0
 
@@ -85,10 +87,21 @@ class _Phase:
         """Ask the sampler for its next generation; False where there is none."""
         candidates = self.sampler.ask()
         self.candidates = {(self.number, self._generations, index): each for index, each in enumerate(candidates)}
-        self.requests, self.scores = {}, {}
+        self.requests, self.issued, self.scores = {}, {}, {}
         self.asked += len(candidates)
         self._generations += 1
         return bool(candidates)
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """A trial that is not yet written; ``times``: when it was issued and when it was scored."""
+
+    key: TrialKey
+    sampler: str
+    request: Request
+    outcome: Score | Failure
+    times: tuple[datetime, datetime]
 
 
 @dataclass
@@ -113,7 +126,7 @@ class Coordinator:
     failed: int = 0
     phase: str = ""
     early: list[EndedEarly] = field(default_factory=list)
-    _pending: list[tuple[TrialKey, str, Point, int, Score | Failure]] = field(default_factory=list)
+    _pending: list[_Scored] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.space = self.plan.space
@@ -193,6 +206,7 @@ class Coordinator:
                     )
             self.check_stop(bool(phase.requests))
             for key, request in phase.requests.items():
+                phase.issued[key] = datetime.now(UTC)
                 self.executor.submit(key, request)
             if phase.requests:
                 return True
@@ -206,7 +220,8 @@ class Coordinator:
             outcome = self.prior.on(request.point, outcome)
             if not phase.settings.needs_gradient:
                 outcome = outcome.without_gradient()
-        self._pending.append((key, phase.name, request.point, request.first_index, outcome))
+        times = (phase.issued[key], datetime.now(UTC))
+        self._pending.append(_Scored(key, phase.name, request, outcome, times))
         phase.scores[key] = None if isinstance(outcome, Failure) else outcome
         self._count(key, outcome)
         self.observer.scored(1, self.best)
@@ -267,11 +282,13 @@ class Coordinator:
     def _flush(self) -> None:
         """Write what is scored and not yet written."""
         while self._pending:
-            key, sampler, point, _, outcome = self._pending[0]
-            row = self._writer.write(*self._pending[0])
+            trial = self._pending[0]
+            point, outcome = trial.request.point, trial.outcome
+            first = trial.request.first_index
+            row = self._writer.write(trial.key, trial.sampler, point, first, outcome, times=trial.times)
             self._pending.pop(0)
             if self.written is not None and isinstance(outcome, Score):
-                self.written(row, key, sampler, point, outcome)
+                self.written(row, trial.key, trial.sampler, point, outcome)
         if self._session:
             self.ledger.update(self.name, rate=self.rate, workers=self.executor.workers)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from nebula_tune.corpus.prepare import Prepare
@@ -14,7 +16,7 @@ from nebula_tune.embedding import refuse_judge
 from nebula_tune.errors import SettingsError, StudyError
 from nebula_tune.files import shipped
 from nebula_tune.nebula import Nebula
-from nebula_tune.search import Sampler, Space
+from nebula_tune.search import AnySampler, Sampler, Space
 from nebula_tune.study.settings import (
     ConstellationSettings,
     EmbeddingSettings,
@@ -81,12 +83,7 @@ class Plan:
 
     def side_by_side(self) -> list[list[int]]:
         """Numbers of the phases in order, grouped: those of one group do not need each other's results."""
-        groups: list[list[int]] = []
-        for number, phase in enumerate(self.settings.search):
-            if number == 0 or phase.needs_best:
-                groups.append([])
-            groups[-1].append(number)
-        return groups
+        return side_by_side(self.settings.search)
 
     def trial_index(self, phase: int, draw: int) -> int:
         """First sound index of set number ``draw`` of a phase."""
@@ -111,7 +108,7 @@ class Plan:
     def read(cls, resolved: Mapping[str, Any]) -> Plan:
         """Inverse of :meth:`resolved`."""
         return cls(
-            settings=StudySettings.model_validate_json(json.dumps(_as_it_was(resolved["study"]))),
+            settings=_validated(json.dumps(_as_it_was(resolved["study"]))),
             synth_name=resolved["synth"],
             start=Nebula.from_entries(resolved["start"]),
             tune=tuple(resolved["tune"]),
@@ -124,16 +121,45 @@ class Plan:
     @classmethod
     def stored(cls, row: Mapping[str, Any]) -> Plan:
         """The plan in a study's row of the database. Raises StudyError where it is none that this program reads."""
-        try:
+        with _readable(row):
             return cls.read(stored_json(row, "settings"))
-        except StudyError:
-            raise
-        except UNREAD as error:
-            first = str(error).split("\n", maxsplit=1)[0]
-            raise StudyError(
-                f"study {row['name']}: its settings in the database cannot be read: {type(error).__name__}: {first}; "
-                "a newer nebula-tune may have written them"
-            ) from error
+
+
+def stored_search(row: Mapping[str, Any]) -> Sequence[AnySampler]:
+    """The phases of the study in a row of the database, without the rest of its plan. Raises as :meth:`Plan.stored`."""
+    with _readable(row):
+        return _validated(json.dumps(_as_it_was(stored_json(row, "settings")["study"]))).search
+
+
+def side_by_side(search: Sequence[AnySampler]) -> list[list[int]]:
+    """Numbers of phases in order, grouped: those of one group do not need each other's results."""
+    groups: list[list[int]] = []
+    for number, phase in enumerate(search):
+        if number == 0 or phase.needs_best:
+            groups.append([])
+        groups[-1].append(number)
+    return groups
+
+
+@lru_cache(maxsize=64)
+def _validated(study: str) -> StudySettings:
+    """A study's settings from their JSON; many studies of a database have the same."""
+    return StudySettings.model_validate_json(study)
+
+
+@contextmanager
+def _readable(row: Mapping[str, Any]) -> Iterator[None]:
+    """Whatever a row's settings raise inside, where they are none that this program reads, is a StudyError."""
+    try:
+        yield
+    except StudyError:
+        raise
+    except UNREAD as error:
+        first = str(error).split("\n", maxsplit=1)[0]
+        raise StudyError(
+            f"study {row['name']}: its settings in the database cannot be read: {type(error).__name__}: {first}; "
+            "a newer nebula-tune may have written them"
+        ) from error
 
 
 def stored_json(row: Mapping[str, Any], column: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -49,6 +50,35 @@ class _ToReporter(logging.Handler):
         self._note(record.getMessage())
 
 
+class _LogFile(logging.FileHandler):
+    """The file. That it cannot be written, on a full disk say, is one line to the user, and the run goes on."""
+
+    def __init__(self, path: Path, note: Callable[[str], None]) -> None:
+        super().__init__(path, encoding="utf-8")
+        self._note, self._failed = note, False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
+        error = sys.exception()
+        if isinstance(error, OSError):
+            self._tell(error)
+        else:
+            super().handleError(record)
+
+    def close(self) -> None:
+        try:
+            super().close()
+        except OSError as error:  # what was still to be written
+            self._tell(error)
+
+    def _tell(self, error: OSError) -> None:
+        if not self._failed:
+            self._failed = True
+            reason = error.strerror or error
+            self._note(
+                f"warning: log {self.baseFilename} cannot be written ({reason}); the run goes on, lines are missing"
+            )
+
+
 @contextmanager
 def run_log(
     path: Path, study: str, note: Callable[[str], None], scrubbed: Callable[[str], str] = str
@@ -67,7 +97,7 @@ def run_log(
     try:
         make_folder(path.parent)
         open(path, "ab", opener=not_for_all).close()
-        file = logging.FileHandler(path, encoding="utf-8")
+        file = _LogFile(path, note)
     except OSError as error:
         raise StorageError(f"cannot write log {path}: {error.strerror}; give another --log") from error
     file.setFormatter(JsonLines(study, scrubbed))

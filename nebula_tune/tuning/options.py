@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
@@ -52,6 +53,7 @@ class ExecutionOptions:
     ray_address: str | None
     gpu_share: float
     task_timeout: float | None
+    ray_patience: float
     time_limit: float | None
     metrics_port: int | None
     metrics_host: str
@@ -89,6 +91,24 @@ class Options:
             return kind(**{option.name: given[option.name] for option in fields(kind)})
 
         return cls(study=group(StudyOptions), execution=group(ExecutionOptions), output=group(OutputOptions))
+
+
+def command_of(study: StudyOptions, name: str) -> str:
+    """The command line that makes a study: what decides its result, and no place that may hold a password.
+
+    Args:
+        study: what the run was told.
+        name: the study's.
+    """
+    words = ["nebula-tune", "run"]
+    for option in fields(study):
+        value, text = getattr(study, option.name), f"--{option.name.replace('_', '-')}"
+        if isinstance(value, bool):  # one that is not on by itself, or one that is neither unless it is said
+            words += [text] if value else ["--no-constellation"] if option.name == "constellation" else []
+        elif value is not None:
+            each = [value] if isinstance(value, str | int) else value
+            words += [word for item in each for word in (text, str(item))]
+    return printable(shlex.join([*words, "--name", name]))
 
 
 def check(options: Options) -> None:

@@ -21,7 +21,7 @@ from nebula_tune.study.waiting import Waiting
 from nebula_tune.tuning.export import make_page, page_of
 from nebula_tune.tuning.metrics import Metrics, measured
 from nebula_tune.tuning.opened import OpenedStudy, open_study
-from nebula_tune.tuning.options import Options
+from nebula_tune.tuning.options import Options, command_of
 from nebula_tune.tuning.outputs import ARTIFACTS, kept_at
 from nebula_tune.tuning.reporter import Reporter
 from nebula_tune.tuning.resolve import resolve
@@ -74,7 +74,8 @@ def _work(opened: OpenedStudy, lease: Lease, metrics: Metrics) -> Result:
     limit = options.execution.time_limit
     began = time.monotonic()
     deadline = began + 60 * limit if limit is not None else None
-    gallery = Gallery(ledger, study.name, study.plan, study.source, kept_at(options)[ARTIFACTS])
+    folder, command = kept_at(options)[ARTIFACTS], command_of(options.study, study.name)
+    gallery = Gallery(ledger, study.name, study.plan, study.source, folder=folder, command=command)
     metrics.stage = "workers"
     note = study.reporter.note
     waiting = Waiting(ledger, study.name, note, lambda: check_stop(lease, deadline))
@@ -90,7 +91,7 @@ def _work(opened: OpenedStudy, lease: Lease, metrics: Metrics) -> Result:
             fitted = fit(opened, coordinator, point)
             metrics.stage = "judge"
             judged = judge(opened, executor, point, fitted)
-            gallery.judged(judged.heldout)
+            gallery.judged(judged)
         finally:
             ledger.update(study.name, seconds=opened.seconds + time.monotonic() - began)
     nebula = study.plan.nebula(point)

@@ -76,7 +76,12 @@ def resolve(options: Options, reporter: Reporter) -> ResolvedStudy:
     check(options)
     study, execution, output = options.study, options.execution, options.output
     where = Where(
-        execution.executor, execution.workers, execution.ray_address, execution.gpu_share, execution.task_timeout
+        execution.executor,
+        execution.workers,
+        execution.ray_address,
+        execution.gpu_share,
+        execution.task_timeout,
+        ray_patience=execution.ray_patience,
     )
     today, why = choose_study(study.study, is_ready)
     match = (study.objective or today.objective) == "match"

@@ -33,6 +33,7 @@ def tune(
     ray_address: str | None = None,
     gpu_share: float = 1.0,
     task_timeout: float | None = None,
+    ray_patience: float = 30.0,
     seed: int = 0,
     out: str | None = None,
     force: bool = False,
@@ -75,6 +76,7 @@ def tune(
         gpu_share: Share of a GPU that each worker takes.
         task_timeout: Seconds a worker may take for a task before it is taken to hang. [default: 60, and more where
             tasks take long]
+        ray_patience: Seconds that the head of a Ray cluster which does not answer is waited for.
         seed: Everything random derives from it.
         out: The exported nebula. [default: nebulae/NAME.json]
         force: Replace ``out`` even if it is not this study's.

@@ -227,7 +227,7 @@ class SimulatedRay:
         self.store: dict[str, bytes] = {}
         patch.setitem(sys.modules, "ray", self)
         patch.setitem(sys.modules, "ray.experimental", SimpleNamespace(internal_kv=key_value_store(self.store)))
-        patch.setattr(ray_executor, "ray_session", lambda address, cpus: nullcontext(self))
+        patch.setattr(ray_executor, "ray_session", lambda address, cpus, patience: nullcontext(self))
         patch.setattr(ray_workers.WorkerPool, "_go_on_sharing", lambda self: None)  # it would tell real time
         for module in (ray_executor, ray_workers, sharing):
             patch.setattr(module, "time", self.timeline)

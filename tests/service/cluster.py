@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -47,3 +50,37 @@ def events(log: Path, event: str) -> list[dict[str, Any]]:
         return []
     lines = [json.loads(line) for line in log.read_text().splitlines() if line.endswith("}")]
     return [line for line in lines if line["event"] == event]
+
+
+CLUSTER = """
+import os, sys
+from tests.service.cluster import Nodes
+nodes = Nodes()
+nodes.at_least(1)
+head = nodes._cluster.head_node.all_processes
+print(nodes.address, *(each.process.pid for kind in head if kind != "raylet" for each in head[kind]), flush=True)
+sys.stdin.read()
+nodes.shutdown()
+"""
+
+
+class ClusterApart:
+    """A cluster of a head and a node, in a process of its own, whose head can be killed."""
+
+    def __init__(self) -> None:
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen([sys.executable, "-c", CLUSTER], stdin=pipe, stdout=pipe, text=True)
+        assert self.process.stdout
+        self.address, *pids = self.process.stdout.readline().split()
+        self._head = [int(pid) for pid in pids]
+
+    def kill_head(self) -> None:
+        """All processes that a cluster has one of, at once.
+
+        Not that of the head as a node: a coordinator on the same machine is its, which elsewhere is another node's.
+        """
+        for pid in self._head:
+            os.kill(pid, signal.SIGKILL)
+
+    def shutdown(self) -> None:
+        self.process.communicate("", timeout=120)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import signal
 import socket
@@ -45,6 +46,13 @@ class Postgres:
 
     def url(self, password: str = PASSWORD, database: str = "studies") -> str:
         return f"postgresql://postgres:{password}@127.0.0.1:{self.port}/{database}"
+
+    def fresh_database(self) -> str:
+        """The name of a database in which nothing is yet."""
+        name = f"studies_{secrets.token_hex(4)}"
+        with psycopg.connect(f"host={self.folder}/data port={self.port} user=postgres", autocommit=True) as admin:
+            admin.execute(f"CREATE DATABASE {name}")
+        return name
 
     def start(self) -> None:
         """Start it, and return once it takes connections."""

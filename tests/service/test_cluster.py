@@ -14,7 +14,7 @@ import pytest
 from nebula_tune.errors import NebulaTuneError
 from nebula_tune.storage.ledger import Ledger
 from nebula_tune.study.status import study_status
-from tests.service.cluster import Nodes, events
+from tests.service.cluster import ClusterApart, Nodes, events
 from tests.service.studies import assert_same, finish, wait_for
 from tests.study.tiny import TRIALS, TinyStudy, let_go, wait_until_it_stops
 
@@ -140,6 +140,30 @@ def test_an_address_where_no_cluster_is_gets_one_clear_line(study: ClusterStudy)
     study.address = "127.0.0.1:1"
     _, err = study.start(*study.here).communicate(timeout=120)
     assert "cannot join the Ray cluster at 127.0.0.1:1" in err.strip().splitlines()[-1]
+
+
+@pytest.mark.slow  # a cluster of its own, and Ray's end takes its time
+def test_a_lost_head_is_one_line_after_the_wait_that_is_asked_for_and_nothing_is_lost(
+    tmp_path: Path, target: Path, undisturbed: TinyStudy
+) -> None:
+    cluster, study = ClusterApart(), TinyStudy(tmp_path, target)
+    try:
+        process = study.run_until(6, "--executor", "ray", "--ray-address", cluster.address, "--ray-patience", "3")
+        cluster.kill_head()
+        let_go(process)
+        _, err = process.communicate(timeout=200)
+        assert process.returncode == 1
+        *before, last = err.strip().splitlines()
+        assert last.startswith("nebula-tune: the head of the Ray cluster at ") and "no answer for 3 s" in last
+        assert sum("does not answer" in line for line in before) == 1
+        assert not any(word in err for word in ("Traceback", "GCS", "rpc_client"))
+        failed = study_status(Ledger(study.storage), "tiny")
+        assert failed["state"] == "failed" and failed["last_error"] == last.removeprefix("nebula-tune: ")
+        assert [line["error"] for line in events(tmp_path / "studies.log", "run failed")] == [failed["last_error"]]
+    finally:
+        cluster.shutdown()
+    finish(study.start())
+    assert_same(study, undisturbed)
 
 
 @pytest.mark.slow

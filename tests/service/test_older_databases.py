@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import optuna
 import pytest
 import sqlalchemy as sa
 
@@ -256,3 +257,16 @@ def test_a_removed_study_takes_its_sounds_along(tmp_path: Path, undisturbed: Tin
     assert not list((tmp_path / "artifacts").iterdir()) and not Ledger(other).names()
     with Ledger(other).engine.connect() as connection:
         assert not any(connection.execute(sa.select(table)).first() for table in OF_STUDY)
+
+
+def test_an_older_database_tells_optuna_what_it_did_not_and_gets_its_indexes(tmp_path: Path) -> None:
+    url = golden(tmp_path, 1)
+    ledger = Ledger(url)
+    (study,) = optuna.get_all_study_summaries(ledger.storage)
+    assert study.user_attrs == {"nebula_tune:identity": ledger.record("golden")["identity"]}
+    trials = ledger.storage.get_all_trials(study._study_id)
+    relaxed = [trial.number for trial in trials if trial.user_attrs["relaxed"]]
+    assert relaxed and [trial.number for trial in trials if trial.constraints] == relaxed
+    inspected = sa.inspect(ledger.engine)
+    names = {index["name"] for table in inspected.get_table_names() for index in inspected.get_indexes(table)}
+    assert {"nebula_tune_trial_values", "nebula_tune_trial_keys"} <= names

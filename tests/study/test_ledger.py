@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
+from nebula_tune.dashboard.trial_view import PageStorage
 from nebula_tune.errors import StudyError
 from nebula_tune.execution.executor import Failure
 from nebula_tune.search import Space
@@ -103,3 +106,31 @@ def test_studies_are_listed_and_removed_with_all_they_have(ledger: Ledger, write
     assert ledger.reevaluated("one") == {}
     with pytest.raises(StudyError, match=r"no study 'one'.*there are: two"):
         ledger.record("one")
+
+
+def test_a_relaxed_trial_is_never_optunas_best(ledger: Ledger, writer: TrialWriter) -> None:
+    relaxed = Point(np.array([0.3, 1.0, 2.0]), np.array([0.0, 0.7, 0.0]))
+    decided = Point(np.array([0.3, 1.0, 2.0]), np.array([0.0, 1.0, 0.0]))
+    writer.write((0, 0, 0), "witness", relaxed, 5, score(1.0))
+    page = PageStorage(ledger)
+    assert page.get_best_trial(1).number == 0  # as long as there is no other
+    for i, value in enumerate((3.0, 2.0, 4.0)):
+        writer.write((0, 1, i), "grid", decided, 5, score(value))
+    writer.write((0, 2, 0), "witness", relaxed, 5, score(0.5))
+    assert optuna.load_study(storage=ledger.storage, study_name="one").best_trial.value == 2.0
+    assert page.get_best_trial(1).value == 2.0
+    assert [trial.constraints for trial in ledger.storage.get_all_trials(1)[:2]] == [{"0": 1.0}, {}]
+
+
+def test_a_trials_times_are_told_in_utc(ledger: Ledger, writer: TrialWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        began = datetime(2026, 11, 27, 10, 0, tzinfo=UTC)
+        point = Point(np.array([0.3, 1.0, 2.0]), np.array([0.0, 1.0, 0.0]))
+        writer.write((0, 0, 0), "grid", point, 5, score(3.0), times=(began, began + timedelta(seconds=2)))
+        (trial,) = ledger.storage.get_all_trials(1)
+        assert trial.datetime_start == datetime(2026, 11, 27, 19, 0) and trial.duration == timedelta(seconds=2)
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -49,9 +49,9 @@ from nebula_tune.storage.ledger import TrialWriter
 
 written, write = 0, TrialWriter.write
 
-def write_and_pause(self, *trial):
+def write_and_pause(self, *trial, **times):
     global written
-    row = write(self, *trial)
+    row = write(self, *trial, **times)
     written += 1
     if written in PAUSES:
         os.kill(os.getpid(), signal.SIGSTOP)
