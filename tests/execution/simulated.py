@@ -232,6 +232,9 @@ class SimulatedRay:
         for module in (ray_executor, ray_workers, sharing):
             patch.setattr(module, "time", self.timeline)
 
+    def get_runtime_context(self) -> SimpleNamespace:
+        return SimpleNamespace(gcs_address="")  # nobody to watch
+
     def nodes(self) -> list[dict[str, Any]]:
         return [{"Alive": True, "Resources": {"CPU": 1.0}} for _ in range(self.slots)]
 

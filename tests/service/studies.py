@@ -9,7 +9,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from nebula_tune.errors import NebulaTuneError
-from nebula_tune.storage import upgrades
+from nebula_tune.storage import optuna_tables, upgrades
 from nebula_tune.storage.ledger import Ledger
 from nebula_tune.storage.schema import places, schema, studies
 from tests.study.tiny import TinyStudy
@@ -43,7 +43,8 @@ def as_version_2(engine: sa.Engine) -> None:
         for name in upgrades.ADDED_IN_3:
             connection.execute(sa.text(f"ALTER TABLE {studies.name} DROP COLUMN {name}"))
         places.drop(connection)
-        upgrades.TRIAL_STATES.drop(connection)
+        for index in optuna_tables.INDEXES:
+            index.drop(connection)
     engine.dispose()
 
 

@@ -192,7 +192,7 @@ WRITES: dict[str, Write] = {
     "trial": lambda ledger: trial(ledger, score(1.0)),
     "failed trial": lambda ledger: trial(ledger, Failure("no luck")),
     "re-evaluation": lambda ledger: ledger.write_reevaluation("one", 0, 1, score(2.0)),
-    "attribute": lambda ledger: ledger.write_attribute("one", 1, "artifacts:x", "{}"),
+    "attribute": lambda ledger: ledger.write_attribute("one", "artifacts:x", "{}"),
     "figure": figure,
 }
 
@@ -226,7 +226,7 @@ def test_nothing_is_written_of_a_study_that_optuna_removed(what: str, ledger: Le
         writer = ledger.writer("one", SPACE)
         optuna.delete_study(study_name="one", storage=ledger.storage)
         before = content(ledger)
-        with pytest.raises(TakenOverError, match="study one was removed; this process stops"):
+        with pytest.raises(StudyError, match="study one was removed with Optuna's dashboard"):
             if what == "trial":
                 writer.write((0, 0, 0), "grid", POINT, 5, score(1.0))
             else:

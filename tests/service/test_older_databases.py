@@ -15,7 +15,7 @@ import optuna
 import pytest
 import sqlalchemy as sa
 
-from nebula_tune.storage import upgrades
+from nebula_tune.storage import optuna_tables, upgrades
 from nebula_tune.storage.ledger import Ledger
 from nebula_tune.storage.places import artifacts_root, set_artifacts_root
 from nebula_tune.storage.schema import OF_STUDY, VERSION, schema
@@ -176,7 +176,9 @@ def test_a_database_of_version_2_is_upgraded_on_postgresql(postgres: Postgres) -
     if "one" not in again.names():
         again.begin("one", {}, {})
     assert again.record("one")["stop_asked"] is None and artifacts_root(again.engine) is None
-    assert upgrades.TRIAL_STATES.name in {index["name"] for index in sa.inspect(again.engine).get_indexes("trials")}
+    inspector = sa.inspect(again.engine)
+    for index in optuna_tables.INDEXES:
+        assert index.name in {each["name"] for each in inspector.get_indexes(index.table.name)}
     with again.engine.connect() as connection:
         assert connection.execute(sa.select(schema.c.version)).scalars().all() == [VERSION]
 
