@@ -93,54 +93,90 @@ def compare(
 
 def rank(
     *,
-    dataset: Annotated[Path, typer.Argument(help="Folder of <preset>/<rank>.<ext>; a rank is an integer.")],
+    dataset: Annotated[
+        Path | None, typer.Argument(help="Folder of <preset>/<rank>.<ext>; a rank is an integer.", show_default=False)
+    ] = None,
+    people: Annotated[
+        Path | None,
+        typer.Option(
+            help="In place of DATASET: a folder of sets that people rated, <set>/sounds/ and <set>/dissimilarity.csv."
+        ),
+    ] = None,
     embedding: Annotated[
-        list[str] | None, typer.Option(help="Embedding to judge; repeatable. [default: logmel, mss]")
+        list[str] | None,
+        typer.Option(
+            help="Embedding to judge; repeatable. With --people also several as one, like logmel+modulation. "
+            "[default: logmel, mss; with --people all that need no weights]"
+        ),
     ] = None,
     weights: WeightsOption = None,
     csv: Csv = None,
     out: Annotated[Path | None, typer.Option(help="Picture to write (.png, .svg, .pdf).")] = None,
-    presets: Annotated[int, typer.Option(help="Presets a trial of experiment 2.")] = 200,
-    trials: Annotated[int, typer.Option(help="Trials of experiment 2.")] = 600,
+    presets: Annotated[int | None, typer.Option(help="Presets a trial of experiment 2. [default: 200]")] = None,
+    trials: Annotated[int | None, typer.Option(help="Trials of experiment 2. [default: 600]")] = None,
     apart: Annotated[
         int | None,
         typer.Option(help="Ranks between the two sounds of experiment 2. [default: 6 for pitches made here, else any]"),
     ] = None,
     distance: DistanceOption = "l1",
     prepare: Annotated[
-        str, typer.Option(help="rms-only (level), as in the paper, or onset (also trim to the onset).")
-    ] = "rms-only",
+        str | None,
+        typer.Option(
+            help="rms-only (level) or onset (also trim to the onset). [default: rms-only, as in the paper; with "
+            "--people onset]"
+        ),
+    ] = None,
     seed: Seed = 0,
     as_json: Json = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List everything left out.")] = False,
 ) -> None:
     """How well embeddings order the sounds of a preset, and tell presets apart: Table 2 of the paper.
 
-    Each embedding as it is and scaled to length 1 (normed), all with the same random choices.
+    Each embedding as it is and scaled to length 1 (normed), all with the same random choices. With --people: how well
+    embeddings, and several of them together, agree with people's ratings.
     """
     from nebula_tune.cli.console import counting, note, print_skipped
+    from nebula_tune.errors import SettingsError
     from nebula_tune.evaluate.ears import Ears
-    from nebula_tune.evaluate.plots import check_picture, save_ranking_picture
-    from nebula_tune.evaluate.tables import print_ranking, save_ranking
+    from nebula_tune.evaluate.plots import check_picture, save_people_picture, save_ranking_picture
+    from nebula_tune.evaluate.tables import print_people, print_ranking, save_people, save_ranking
+    from nebula_tune.ranking import people as by_people
     from nebula_tune.ranking import rank as ranking
     from nebula_tune.tuning.outputs import given, refuse_one_file
 
     if out is not None:
         check_picture(out)
     refuse_one_file(given({"the table": csv, "the picture": out}), given({"the weights": weights}))
-    ears = Ears(tuple(embedding or ["logmel", "mss"]), weights, prepare, distance)
-    experiments = ranking.Experiments(presets, trials, apart, seed)
-    with counting("ranking") as progress:
-        report = ranking.rank(dataset, ears, experiments, note, progress)
-    print_skipped(str(dataset), report["skipped"], verbose)
+    if (dataset is None) == (people is None):
+        raise SettingsError("rank takes a DATASET or --people FOLDER, one of the two")
+    if people is not None:
+        for option, value in (("--presets", presets), ("--trials", trials), ("--apart", apart)):
+            if value is not None:
+                raise SettingsError(f"{option} is for a DATASET, not for --people")
+        together = by_people.parse_ears(embedding or by_people.WEIGHTLESS)
+        names = tuple(dict.fromkeys(name for parts in together for name in parts))
+        ears = Ears(names, weights, prepare or "onset", distance)
+        with counting("embedding") as progress:
+            rated = by_people.rank_people(people, together, ears, seed=seed, note=note, counting=progress)
+        report, save, draw, show = rated.to_json(), save_people, save_people_picture, print_people
+    else:
+        assert dataset is not None
+        ears = Ears(tuple(embedding or ["logmel", "mss"]), weights, prepare or "rms-only", distance)
+        experiments = ranking.Experiments(
+            200 if presets is None else presets, 600 if trials is None else trials, apart, seed
+        )
+        with counting("ranking") as progress:
+            report = ranking.rank(dataset, ears, experiments, note, progress)
+        print_skipped(str(dataset), report["skipped"], verbose)
+        save, draw, show = save_ranking, save_ranking_picture, print_ranking
     if csv is not None:
-        save_ranking(report, csv)
+        save(report, csv)
     if out is not None:
-        save_ranking_picture(report, out)
+        draw(report, out)
     if as_json:
         print(json_text(report))
     else:
-        print_ranking(report)
+        show(report)
 
 
 def reach(
