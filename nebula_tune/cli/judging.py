@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
-from nebula_tune.cli.types import Csv, DistanceOption, Json, Seed, WeightsOption
+from nebula_tune.cli.studies import opened
+from nebula_tune.cli.types import Csv, DistanceOption, Json, Seed, Storage, WeightsOption
+from nebula_tune.storage.paths import DEFAULT_URL
 from nebula_tune.words import json_text, printable
 
 
@@ -253,13 +255,23 @@ def embeddings(
 def listen(
     *,
     what: Annotated[
-        list[str], typer.Argument(metavar="A B", help="Two folders, nebulae, or white-noise; with --analyse: ballots.")
+        list[str],
+        typer.Argument(
+            metavar="A B",
+            help="Two folders, nebulae, or white-noise; with --among: 2 to 12; with --among-candidates: a study; "
+            "with --analyse: ballots.",
+        ),
     ],
     out: Annotated[Path, typer.Option(help="The page; its key is written beside it.")] = Path("listen.html"),
     target_kind: Annotated[
         str | None, typer.Option(help="What the target's sounds are, in your words, like 'drum hits'.")
     ] = None,
-    pairs: Annotated[int, typer.Option(help="Pairs of a sound of each.")] = 64,
+    pairs: Annotated[int, typer.Option(help="Pairs of a sound of each; among several, all pairs together.")] = 64,
+    among: Annotated[bool, typer.Option("--among", help="Rank several: sounds of any two meet in pairs.")] = False,
+    among_candidates: Annotated[
+        bool,
+        typer.Option("--among-candidates", help="Rank the nebulae that a study chose its result from (see report)."),
+    ] = False,
     seed: Annotated[
         int | None, typer.Option(help="Sounds, order and sides follow from it. [default: one nobody knows]")
     ] = None,
@@ -268,6 +280,7 @@ def listen(
         list[Path] | None, typer.Option(help="With --analyse: the key of a test. Repeatable, for several tests.")
     ] = None,
     synth: Annotated[str, typer.Option(help="The synth's architecture.")] = "voice",
+    storage: Storage = DEFAULT_URL,
     as_json: Json = False,
 ) -> None:
     """Make a blinded listening test of A against B, one page; or, with --analyse, tell what its ballots say.
@@ -276,9 +289,21 @@ def listen(
     its own: do not open it before the last ballot is in.
     """
     from nebula_tune.cli.console import print_analysis, print_test
-    from nebula_tune.listening.command import analyse_ballots, make_test
+    from nebula_tune.corpus.source import Source
+    from nebula_tune.errors import SettingsError
+    from nebula_tune.listening.command import analyse_ballots, candidates, make_among_test, make_test
 
+    if analyse + among + among_candidates > 1:
+        raise SettingsError("--analyse, --among and --among-candidates: one of them at a time")
     if analyse:
         print_analysis(analyse_ballots(what, key or []), as_json)
+        return
+    if among or among_candidates:
+        if among_candidates:
+            sources, synth = candidates(opened(storage, reading=True), what)
+        else:
+            sources = list(map(Source.parse, what))
+        test = make_among_test(sources, synth, out, target_kind=target_kind, pairs=pairs, seed=seed, keys=key)
     else:
-        print_test(make_test(what, synth, out, target_kind=target_kind, pairs=pairs, seed=seed, keys=key), as_json)
+        test = make_test(what, synth, out, target_kind=target_kind, pairs=pairs, seed=seed, keys=key)
+    print_test(test, as_json)
