@@ -9,7 +9,6 @@ from scipy.optimize import quadratic_assignment
 from scipy.stats import rankdata
 
 from nebula_tune.arrays import Floats
-from nebula_tune.errors import shortened
 from nebula_tune.ranking.agreement import mantel, p_value, spearman
 from nebula_tune.ranking.ratings import Ratings, mean_over
 
@@ -60,7 +59,7 @@ def _verdict(names: Sequence[str], name: str, listener: Floats, rest: Floats, ag
     if fits <= max(by_chance, agreement / 2):
         return f"{said}; no order of the sounds mends it"
     moved = [f"{names[k]} reads as {names[place]}" for k, place in enumerate(order) if k != place]
-    return f"{said}: rows look permuted, in another order {fits:.2f}: {shortened('; '.join(moved))}"
+    return f"{said}: rows look permuted, in another order {fits:.2f}: {'; '.join(moved)}"
 
 
 def _best_order(listener: Floats, rest: Floats) -> np.ndarray:

@@ -164,7 +164,7 @@ def _doubts(names: Sequence[str], values: Floats) -> list[str]:
     if None in itself or len(set(itself)) < len(itself) or itself == list(range(len(itself))):
         return []
     swapped = [f"{names[row]} reads as {names[place]}" for row, place in enumerate(itself) if place not in (None, row)]
-    return [f"rows look permuted, by where each is nearest to itself: {shortened('; '.join(swapped))}"]
+    return [f"rows look permuted, by where each is nearest to itself: {'; '.join(swapped)}"]
 
 
 def _itself(row: Floats, least: float) -> int | None:
