@@ -156,8 +156,7 @@ def rank(
             if value is not None:
                 raise SettingsError(f"{option} is for a DATASET, not for --people")
         together = by_people.parse_ears(embedding or by_people.WEIGHTLESS)
-        names = tuple(dict.fromkeys(name for parts in together for name in parts))
-        ears = Ears(names, weights, prepare or "onset", distance)
+        ears = Ears(by_people.embeddings_of(together), weights, prepare or "onset", distance)
         with counting("embedding") as progress:
             rated = by_people.rank_people(people, together, ears, seed=seed, note=note, counting=progress)
         report, save, draw, show = rated.to_json(), save_people, save_people_picture, print_people

@@ -353,8 +353,8 @@ def bradley_terry(
     """Strengths (n,), their standard errors (n,) and the linked set each belongs to (n,).
 
     ``wins`` (n, n): how often i was chosen over j. Half a win is added to both sides of every pair that ``met`` (n, n;
-    None: those with a win). Newton's
-    method on the log likelihood, which is concave; errors from the inverse of its curvature.
+    None: those with a win). Newton's method on the log likelihood, which is concave; errors from the inverse of its
+    curvature.
     """
     from scipy.sparse.csgraph import connected_components
 

@@ -131,14 +131,14 @@ def write_among(
             raise SettingsError(f"{sources[place].text} and {same} are the same; give each once")
     seed = secrets.randbelow(2**31) if seed is None else seed
     design = AmongDesign(len(sources), pairs, np.random.default_rng([seed, pairs]))
-    heard = [design.heard[letter] for letter in LETTERS[: len(sources)]]
-    sounds, compared = _play(sources, synth, [(count, count) for count in heard], seed)
+    counts = [design.counts[letter] for letter in LETTERS[: len(sources)]]
+    sounds, compared = _play(sources, synth, list(zip(counts, counts, strict=True)), seed)
     key = AmongKey(
         among=compared, target_kind=printable(target_kind), pairs=pairs, seed=seed, salt=secrets.token_hex(16),
         trials=design.trials,
     )  # fmt: skip
     each = 2 * pairs / len(sources)
-    says = f"{pairs} pairs of {len(sources)} nebulae, each in {each:.0f} of them; more listeners narrow the intervals"
+    says = f"{pairs} pairs of {len(sources)} nebulae, each in about {each:.0f}; more listeners narrow the intervals"
     return _write(out, key, design, sounds, says)
 
 

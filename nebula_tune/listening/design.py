@@ -204,12 +204,12 @@ class Design(Trials):
 class AmongDesign(Trials):
     """A test among several nebulae, by their letters: any two meet as often as any other two, or once more.
 
-    Each plays sounds of its own throughout: ``heard[letter]`` of them, the catches' last.
+    Each plays sounds of its own throughout: ``counts[letter]`` of them, the catches' last.
     """
 
     def __init__(self, nebulae: int, pairs: int, random: np.random.Generator) -> None:
         super().__init__(pairs, random)
-        self.heard: Counter[Owner] = Counter()
+        self.counts: Counter[Owner] = Counter()
         letters = LETTERS[:nebulae]
         trials = [self._trial("pair", self._next(left), self._next(right)) for left, right in self._meetings(letters)]
         order = [trials[i] for i in random.permutation(pairs)]
@@ -224,8 +224,8 @@ class AmongDesign(Trials):
 
     def _next(self, owner: Owner) -> Played:
         """The owner's next sound."""
-        self.heard[owner] += 1
-        return owner, self.heard[owner] - 1
+        self.counts[owner] += 1
+        return owner, self.counts[owner] - 1
 
     def _meetings(self, letters: Sequence[Letter]) -> list[tuple[Letter, Letter]]:
         """Who meets whom, left and right, for each pair: all neighbours of a ring first, which links everybody."""

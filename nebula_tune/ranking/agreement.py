@@ -5,7 +5,7 @@ All matrices are (sounds, sounds) and symmetric; a pair counts where both have a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +47,7 @@ def agreement(people: Floats, distances: Floats) -> Agreement:
     upper = np.triu(both)
     ordered = np.concatenate(orders)
     return Agreement(
-        anchor=_mean(anchors),
+        anchor=mean_known(anchors),
         triplets=float(ordered.mean()) if len(ordered) else np.nan,
         pairs=spearman(people[upper], distances[upper]),
     )
@@ -64,10 +64,11 @@ def _orders(rated: Floats, distances: Floats) -> Floats:
 
 def mean_agreement(agreements: Sequence[Agreement]) -> Agreement:
     """The mean of each measure, over those that have it; nan where none has."""
-    return Agreement(**{measure: _mean([getattr(each, measure) for each in agreements]) for measure in MEASURES})
+    return Agreement(**{measure: mean_known(getattr(each, measure) for each in agreements) for measure in MEASURES})
 
 
-def _mean(values: Sequence[float]) -> float:
+def mean_known(values: Iterable[float]) -> float:
+    """The mean of those that are numbers; nan where none is."""
     kept = [value for value in values if np.isfinite(value)]
     return float(np.mean(kept)) if kept else np.nan
 

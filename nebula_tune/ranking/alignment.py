@@ -9,7 +9,7 @@ from scipy.optimize import quadratic_assignment
 from scipy.stats import rankdata
 
 from nebula_tune.arrays import Floats
-from nebula_tune.ranking.agreement import mantel, p_value, spearman
+from nebula_tune.ranking.agreement import mantel, mean_known, p_value, spearman
 from nebula_tune.ranking.ratings import Ratings, mean_over
 
 CHANCE = 0.05  # a listener is looked at whose agreement with the others comes by chance more often than this
@@ -27,18 +27,22 @@ def doubtful_listeners(ratings: Ratings) -> list[str]:
     lines = []
     for number, name in enumerate(ratings.listeners if len(ratings.listeners) > 2 else ()):
         listener, others = ratings.matrices[number], np.delete(ratings.matrices, number, axis=0)
-        rest = mean_over(others)
-        filled = np.where(np.isfinite(rest), rest, np.nanmean(rest))  # a pair that no other rated is as any
+        given = listener[np.isfinite(listener)]
         agreement = _among(others)
-        if np.isfinite(agreement) and agreement >= LEAST_AGREEMENT and p_value(mantel(listener, filled, [0])) > CHANCE:
-            lines.append(_verdict(ratings.names, name, listener, filled, agreement))
+        if len(given) and not np.ptp(given):
+            lines.append(f"listener {name} rated all pairs alike")
+        elif len(given) and agreement >= LEAST_AGREEMENT:
+            rest = mean_over(others)
+            filled = np.where(np.isfinite(rest), rest, np.nanmean(rest))  # a pair that no other rated is as any
+            if p_value(mantel(listener, filled, [0])) > CHANCE:
+                lines.append(_verdict(ratings.names, name, listener, filled, agreement))
     return lines
 
 
 def _among(matrices: Floats) -> float:
-    """The mean correlation of each two listeners."""
+    """The mean correlation of each two listeners who rated the same pairs; nan where there are none."""
     first, second = np.triu_indices(len(matrices), 1)
-    return float(np.nanmean([_correlation(matrices[a], matrices[b]) for a, b in zip(first, second, strict=True)]))
+    return mean_known(_correlation(matrices[a], matrices[b]) for a, b in zip(first, second, strict=True))
 
 
 def _correlation(a: Floats, b: Floats) -> float:

@@ -122,6 +122,11 @@ def parse_ears(texts: Sequence[str]) -> list[Together]:
     return ears
 
 
+def embeddings_of(together: Sequence[Together]) -> tuple[str, ...]:
+    """The embeddings that some ears are made of, each once."""
+    return tuple(dict.fromkeys(name for parts in together for name in parts))
+
+
 def rank_people(
     root: Path, together: Sequence[Together], ears: Ears, *, seed: int, note: Note, counting: Counting
 ) -> PeopleReport:

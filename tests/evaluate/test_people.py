@@ -258,6 +258,19 @@ def test_mantels_p_is_uniform_by_chance_and_small_where_there_is_agreement() -> 
     assert p_value(mantel(people, people, [0])) == 0.001
 
 
+def test_listeners_who_say_little_are_no_trouble(recwarn: pytest.WarningsRecorder) -> None:
+    random = np.random.default_rng(0)
+    truth = noisy(random.uniform(size=(6, 6)), 0, random)
+    listeners = np.stack([noisy(truth, 0.1, random), noisy(truth, 0.1, random), np.ones((6, 6)), np.ones((6, 6))])
+    listeners[3] = np.nan
+    for matrix in listeners:
+        np.fill_diagonal(matrix, np.nan)
+    names = ("Ann", "Bo", "Cy", "Di")
+    assert doubtful_listeners(Ratings(NAMES[:6], names, listeners)) == ["listener Cy rated all pairs alike"]
+    assert doubtful_listeners(Ratings(NAMES[:6], names[1:], listeners[1:])) == ["listener Cy rated all pairs alike"]
+    assert not recwarn.list
+
+
 @pytest.mark.parametrize("kind", ["permuted", "random", "noisy"])
 def test_a_listener_under_the_wrong_names_is_told_and_noise_is_not_called_so(kind: str) -> None:
     random = np.random.default_rng(3)
