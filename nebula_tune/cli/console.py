@@ -382,7 +382,10 @@ def print_analysis(analysis: Mapping[str, Any], as_json: bool) -> None:
     console = plain_console()
     for test in analysis["tests"]:
         _print_listeners(console, test)
-    if max(len(rows) for rows in analysis["strengths"].values()) > 2:
+    for test in analysis["among"]:
+        _print_among(console, test)
+    several = len(analysis["tests"]) + len(analysis["among"]) > 1
+    if several and max(len(rows) for rows in analysis["strengths"].values()) > 2:
         for question, rows in analysis["strengths"].items():
             figures = (SheetColumn(name, "left") for name in ("strength", "95 % interval", "chosen", "linked set"))
             sheet = Sheet((SheetColumn("nebula", "left", folds=True), *figures), f"Bradley-Terry strengths: {question}")
@@ -391,6 +394,29 @@ def print_analysis(analysis: Mapping[str, Any], as_json: bool) -> None:
                 cells = (f"{row['strength']:+.2f}", f"{low:+.2f} … {high:+.2f}", f"{row['wins']} of {row['n']}")
                 sheet.add(row["name"], *cells, str(row["set"] + 1))
             sheet.show(console)
+
+
+def _print_among(console: Console, test: Mapping[str, Any]) -> None:
+    """One test among several: its listeners, then the nebulae in order by each question."""
+    passed_over = ", ".join(f"{each['name']} {each['passed_over']}" for each in test["nebulae"])
+    say(console, f"silent or unreadable sounds passed over: {passed_over}")
+    names = SheetColumn("listener", "left", folds=True)
+    figures = map(SheetColumn, ("pairs", "repeats alike (like, keep)", "catches failed"))
+    sheet = Sheet((names, *figures), f"{len(test['nebulae'])} nebulae, {test['pairs']} pairs")
+    for listener in test["listeners"]:
+        repeats, catches = listener["repeats"], listener["catches"]
+        alike = f"{repeats['like']}, {repeats['keep']} of {repeats['n']}"
+        name = listener["listener"] + ("" if listener["finished"] else " (unfinished)")
+        sheet.add(name, str(listener["n"]), alike, f"{catches['failed']} of {catches['n']}")
+    sheet.show(console)
+    for question, text in (("like", f"more like {test['target_kind']}"), ("keep", "keep")):
+        figures = map(SheetColumn, ("strength", "95 % interval", "strongest in", "chosen"))
+        sheet = Sheet((SheetColumn("nebula", "left", folds=True), *figures), f"Bradley-Terry strengths: {text}")
+        for row in test["ranked"][question]:
+            low, high = row["ci95"]
+            strength = (f"{row['strength']:+.2f}", f"{low:+.2f} … {high:+.2f}", f"{100 * row['strongest']:.0f} %")
+            sheet.add(row["name"], *strength, f"{row['wins']} of {row['n']}")
+        sheet.show(console)
 
 
 def _print_listeners(console: Console, test: Mapping[str, Any]) -> None:

@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
-from nebula_tune.cli.types import Csv, DistanceOption, Json, Seed, WeightsOption
+from nebula_tune.cli.studies import opened
+from nebula_tune.cli.types import Csv, DistanceOption, Json, Seed, Storage, WeightsOption
+from nebula_tune.storage.paths import DEFAULT_URL
 from nebula_tune.words import json_text, printable
 
 
@@ -93,54 +95,89 @@ def compare(
 
 def rank(
     *,
-    dataset: Annotated[Path, typer.Argument(help="Folder of <preset>/<rank>.<ext>; a rank is an integer.")],
+    dataset: Annotated[
+        Path | None, typer.Argument(help="Folder of <preset>/<rank>.<ext>; a rank is an integer.", show_default=False)
+    ] = None,
+    people: Annotated[
+        Path | None,
+        typer.Option(
+            help="In place of DATASET: a folder of sets that people rated, <set>/sounds/ and <set>/dissimilarity.csv."
+        ),
+    ] = None,
     embedding: Annotated[
-        list[str] | None, typer.Option(help="Embedding to judge; repeatable. [default: logmel, mss]")
+        list[str] | None,
+        typer.Option(
+            help="Embedding to judge; repeatable. With --people also several as one, like logmel+modulation. "
+            "[default: logmel, mss; with --people all that need no weights]"
+        ),
     ] = None,
     weights: WeightsOption = None,
     csv: Csv = None,
     out: Annotated[Path | None, typer.Option(help="Picture to write (.png, .svg, .pdf).")] = None,
-    presets: Annotated[int, typer.Option(help="Presets a trial of experiment 2.")] = 200,
-    trials: Annotated[int, typer.Option(help="Trials of experiment 2.")] = 600,
+    presets: Annotated[int | None, typer.Option(help="Presets a trial of experiment 2. [default: 200]")] = None,
+    trials: Annotated[int | None, typer.Option(help="Trials of experiment 2. [default: 600]")] = None,
     apart: Annotated[
         int | None,
         typer.Option(help="Ranks between the two sounds of experiment 2. [default: 6 for pitches made here, else any]"),
     ] = None,
     distance: DistanceOption = "l1",
     prepare: Annotated[
-        str, typer.Option(help="rms-only (level), as in the paper, or onset (also trim to the onset).")
-    ] = "rms-only",
+        str | None,
+        typer.Option(
+            help="rms-only (level) or onset (also trim to the onset). [default: rms-only, as in the paper; with "
+            "--people onset]"
+        ),
+    ] = None,
     seed: Seed = 0,
     as_json: Json = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List everything left out.")] = False,
 ) -> None:
     """How well embeddings order the sounds of a preset, and tell presets apart: Table 2 of the paper.
 
-    Each embedding as it is and scaled to length 1 (normed), all with the same random choices.
+    Each embedding as it is and scaled to length 1 (normed), all with the same random choices. With --people: how well
+    embeddings, and several of them together, agree with people's ratings.
     """
     from nebula_tune.cli.console import counting, note, print_skipped
+    from nebula_tune.errors import SettingsError
     from nebula_tune.evaluate.ears import Ears
-    from nebula_tune.evaluate.plots import check_picture, save_ranking_picture
-    from nebula_tune.evaluate.tables import print_ranking, save_ranking
+    from nebula_tune.evaluate.plots import check_picture, save_people_picture, save_ranking_picture
+    from nebula_tune.evaluate.tables import print_people, print_ranking, save_people, save_ranking
+    from nebula_tune.ranking import people as by_people
     from nebula_tune.ranking import rank as ranking
     from nebula_tune.tuning.outputs import given, refuse_one_file
 
     if out is not None:
         check_picture(out)
     refuse_one_file(given({"the table": csv, "the picture": out}), given({"the weights": weights}))
-    ears = Ears(tuple(embedding or ["logmel", "mss"]), weights, prepare, distance)
-    experiments = ranking.Experiments(presets, trials, apart, seed)
-    with counting("ranking") as progress:
-        report = ranking.rank(dataset, ears, experiments, note, progress)
-    print_skipped(str(dataset), report["skipped"], verbose)
+    if (dataset is None) == (people is None):
+        raise SettingsError("rank takes a DATASET or --people FOLDER, one of the two")
+    if people is not None:
+        for option, value in (("--presets", presets), ("--trials", trials), ("--apart", apart)):
+            if value is not None:
+                raise SettingsError(f"{option} is for a DATASET, not for --people")
+        together = by_people.parse_ears(embedding or by_people.WEIGHTLESS)
+        ears = Ears(by_people.embeddings_of(together), weights, prepare or "onset", distance)
+        with counting("embedding") as progress:
+            rated = by_people.rank_people(people, together, ears, seed=seed, note=note, counting=progress)
+        report, save, draw, show = rated.to_json(), save_people, save_people_picture, print_people
+    else:
+        assert dataset is not None
+        ears = Ears(tuple(embedding or ["logmel", "mss"]), weights, prepare or "rms-only", distance)
+        experiments = ranking.Experiments(
+            200 if presets is None else presets, 600 if trials is None else trials, apart, seed
+        )
+        with counting("ranking") as progress:
+            report = ranking.rank(dataset, ears, experiments, note, progress)
+        print_skipped(str(dataset), report["skipped"], verbose)
+        save, draw, show = save_ranking, save_ranking_picture, print_ranking
     if csv is not None:
-        save_ranking(report, csv)
+        save(report, csv)
     if out is not None:
-        save_ranking_picture(report, out)
+        draw(report, out)
     if as_json:
         print(json_text(report))
     else:
-        print_ranking(report)
+        show(report)
 
 
 def reach(
@@ -217,13 +254,23 @@ def embeddings(
 def listen(
     *,
     what: Annotated[
-        list[str], typer.Argument(metavar="A B", help="Two folders, nebulae, or white-noise; with --analyse: ballots.")
+        list[str],
+        typer.Argument(
+            metavar="A B",
+            help="Two folders, nebulae, or white-noise; with --among: 2 to 12; with --among-candidates: a study; "
+            "with --analyse: ballots.",
+        ),
     ],
     out: Annotated[Path, typer.Option(help="The page; its key is written beside it.")] = Path("listen.html"),
     target_kind: Annotated[
         str | None, typer.Option(help="What the target's sounds are, in your words, like 'drum hits'.")
     ] = None,
-    pairs: Annotated[int, typer.Option(help="Pairs of a sound of each.")] = 64,
+    pairs: Annotated[int, typer.Option(help="Pairs of a sound of each; among several, all pairs together.")] = 64,
+    among: Annotated[bool, typer.Option("--among", help="Rank several: sounds of any two meet in pairs.")] = False,
+    among_candidates: Annotated[
+        bool,
+        typer.Option("--among-candidates", help="Rank the nebulae that a study chose its result from (see report)."),
+    ] = False,
     seed: Annotated[
         int | None, typer.Option(help="Sounds, order and sides follow from it. [default: one nobody knows]")
     ] = None,
@@ -232,6 +279,7 @@ def listen(
         list[Path] | None, typer.Option(help="With --analyse: the key of a test. Repeatable, for several tests.")
     ] = None,
     synth: Annotated[str, typer.Option(help="The synth's architecture.")] = "voice",
+    storage: Storage = DEFAULT_URL,
     as_json: Json = False,
 ) -> None:
     """Make a blinded listening test of A against B, one page; or, with --analyse, tell what its ballots say.
@@ -240,9 +288,21 @@ def listen(
     its own: do not open it before the last ballot is in.
     """
     from nebula_tune.cli.console import print_analysis, print_test
-    from nebula_tune.listening.command import analyse_ballots, make_test
+    from nebula_tune.corpus.source import Source
+    from nebula_tune.errors import SettingsError
+    from nebula_tune.listening.command import analyse_ballots, candidates, make_among_test, make_test
 
+    if analyse + among + among_candidates > 1:
+        raise SettingsError("--analyse, --among and --among-candidates: one of them at a time")
     if analyse:
         print_analysis(analyse_ballots(what, key or []), as_json)
+        return
+    if among or among_candidates:
+        if among_candidates:
+            sources, synth = candidates(opened(storage, reading=True), what)
+        else:
+            sources = list(map(Source.parse, what))
+        test = make_among_test(sources, synth, out, target_kind=target_kind, pairs=pairs, seed=seed, keys=key)
     else:
-        print_test(make_test(what, synth, out, target_kind=target_kind, pairs=pairs, seed=seed, keys=key), as_json)
+        test = make_test(what, synth, out, target_kind=target_kind, pairs=pairs, seed=seed, keys=key)
+    print_test(test, as_json)

@@ -81,6 +81,34 @@ def save_ranking_picture(report: Mapping[str, Any], path: Path) -> None:
     _save(figure, path)
 
 
+def save_people_picture(report: Mapping[str, Any], path: Path) -> None:
+    """Each ear's agreement with people, its interval and (small) its sets; people's with each other as a line."""
+    from matplotlib.figure import Figure
+
+    rows = report["rows"][::-1]
+    figure = Figure(figsize=(11, 1.4 + 0.35 * len(rows)), layout="constrained")
+    titles = {"anchor": "Spearman by anchor sound", "triplets": "triplets as people", "pairs": "Spearman over pairs"}
+    for number, (measure, title) in enumerate(titles.items()):
+        axes: Any = figure.add_subplot(1, 3, number + 1)
+        for place, row in enumerate(rows):
+            of_sets = [each["agreement"][measure] for each in row["sets"]]
+            of_sets = [value for value in of_sets if value is not None]
+            axes.plot(of_sets, [place] * len(of_sets), "|", color="grey", alpha=0.6)
+            if row["ci95"] is not None:
+                axes.plot(row["ci95"][measure], [place] * 2, color="C0")
+            if row["agreement"][measure] is not None:
+                axes.plot([row["agreement"][measure]], [place], "o", color="C0")
+        if report["ceiling"] is not None and report["ceiling"][measure] is not None:
+            axes.axvline(report["ceiling"][measure], linestyle=":", color="grey")
+        axes.set_yticks(range(len(rows)), [plain_label(row["ear"]) for row in rows] if number == 0 else [])
+        axes.set_ylim(-0.5, len(rows) - 0.5)
+        axes.set_title(title, fontsize=10)
+        axes.grid(axis="x", alpha=0.3)
+    listeners = " (dotted: one listener, by the others)" if report["ceiling"] is not None else ""
+    figure.suptitle(f"{plain_label(Path(report['people']).name)}: {len(report['sets'])} sets{listeners}", fontsize=10)
+    _save(figure, path)
+
+
 def plain_label(name: str) -> str:
     """A name as matplotlib shows it: what stands between two dollars would be a formula."""
     return printable(name).replace("$", r"\$")

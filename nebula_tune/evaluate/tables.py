@@ -79,6 +79,53 @@ def print_ranking(report: Report) -> None:
     say(console, f"a ruler that knows the ranks: Spearman {report['ceiling']:.3f}; {chance}")
 
 
+MEASURES = ("anchor", "triplets", "pairs")  # of people's agreement
+
+
+def print_people(report: Report) -> None:
+    """How far each ear agrees with people's ratings, and people with each other."""
+    console = _console()
+    sounds, pairs = (sum(each[size] for each in report["sets"]) for size in ("sounds", "pairs"))
+    title = f"{report['people']}: {len(report['sets'])} sets, {sounds} sounds, {pairs} rated pairs"
+    figures = map(SheetColumn, (*MEASURES, "Mantel p"))
+    sheet = _sheet((SheetColumn("ear", "left", folds=True), *figures), title)
+    for row in report["rows"]:
+        cells = (_with_ends(row["agreement"][each], (row["ci95"] or {}).get(each)) for each in MEASURES)
+        sheet.add(row["ear"], *cells, _share(row["mantel_p"]))
+    if report["ceiling"] is not None:
+        of_sets = report["ceiling_sets"]
+        name = f"one listener, by the others ({of_sets} set{'s' if of_sets > 1 else ''})"
+        sheet.add(name, *(_share(report["ceiling"][each]) for each in MEASURES))
+    sheet.show(console)
+    say(console, "anchor, pairs: Spearman with people's ratings; triplets: share ordered as people do (0.5 by chance)")
+    if len(report["sets"]) > 1:
+        say(console, "in brackets 95 % of means over resampled sets")
+
+
+def save_people(report: Report, path: Path) -> None:
+    """Each ear over all sets and in each, then people with each other, as csv."""
+    rows = []
+    for row in report["rows"]:
+        ends = row["ci95"] or {}
+        rows.append(_agreement("all", row["ear"], row["agreement"], row["mantel_p"], ends))
+        rows += [_agreement(each["set"], row["ear"], each["agreement"], each["mantel_p"], {}) for each in row["sets"]]
+    ceilings = [("all", report["ceiling"]), *((each["set"], each["ceiling"]) for each in report["sets"])]
+    rows += [_agreement(name, "listeners", ceiling, None, {}) for name, ceiling in ceilings if ceiling]
+    _save(rows, path)
+
+
+def _agreement(name: str, ear: str, agreement: Report, p_value: float | None, ends: Report) -> Report:
+    cells: dict[str, Any] = {"set": name, "ear": ear}
+    for measure in MEASURES:
+        low, high = ends.get(measure) or (None, None)
+        cells |= {measure: agreement[measure], f"{measure}_ci95_low": low, f"{measure}_ci95_high": high}
+    return cells | {"mantel_p": p_value}
+
+
+def _with_ends(value: float | None, ends: Sequence[float] | None) -> str:
+    return _share(value) if ends is None else f"{_share(value)} ({ends[0]:.3f} … {ends[1]:.3f})"
+
+
 def _console() -> Console:
     asked = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
     return plain_console(width=None if asked else WIDTH)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -13,7 +14,7 @@ from pydantic import Field, ValidationError
 
 from nebula_tune.documents import UnreadableError, parse_json, read_content
 from nebula_tune.errors import SettingsError, shortened
-from nebula_tune.listening.design import Key, KeyTrial, Record, Side
+from nebula_tune.listening.design import AmongKey, Key, KeyTrial, Record, Side
 from nebula_tune.notices import warn_once
 from nebula_tune.strict import said
 
@@ -60,7 +61,7 @@ class Unblinded:
 
     path: Path
     ballot: Ballot
-    key: Key
+    key: Key | AmongKey
 
     @property
     def listener(self) -> str:
@@ -78,10 +79,10 @@ def unblind(ballots: Sequence[Path], keys: Sequence[Path]) -> list[Unblinded]:
 
     Raises SettingsError for a file that is none, or a ballot that fits no key.
     """
-    by_hash: dict[str, Key] = {}
+    by_hash: dict[str, Key | AmongKey] = {}
     for path in keys:
         content = _bytes(path)
-        by_hash[hashlib.sha256(content).hexdigest()] = _parse(path, content, Key, "a listening test's key")
+        by_hash[hashlib.sha256(content).hexdigest()] = _parse_key(path, content)
     result: list[Unblinded] = []
     seen: dict[str, Path] = {}
     for path in ballots:
@@ -136,6 +137,16 @@ def _bytes(path: Path) -> bytes:
         raise SettingsError(f"cannot read {path}: {error}") from error
 
 
+def _parse_key(path: Path, content: bytes) -> Key | AmongKey:
+    """The key of a test of two, or of one among several."""
+    what = "a listening test's key"
+    with suppress(UnreadableError):  # which is told of below
+        data = parse_json(content)
+        if isinstance(data, dict) and data.get("format") == AmongKey.model_fields["format"].default:
+            return _parse(path, content, AmongKey, what)
+    return _parse(path, content, Key, what)
+
+
 def _parse(path: Path, content: bytes, kind: type[Kind], what: str) -> Kind:
     try:
         return kind.model_validate_json(json.dumps(parse_json(content)))
@@ -147,7 +158,7 @@ def _parse(path: Path, content: bytes, kind: type[Kind], what: str) -> Kind:
         raise SettingsError(f"{path} is not {what}: {place + ': ' if place else ''}{said(first)}") from None
 
 
-def _check(path: Path, ballot: Ballot, key: Key) -> None:
+def _check(path: Path, ballot: Ballot, key: Key | AmongKey) -> None:
     ids = [answer.id for answer in ballot.answers]
     if len(set(ids)) != len(ids) or not set(ids) <= {trial.id for trial in key.trials}:
         raise SettingsError(f"{path} answers trials twice, or one that its test does not have")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from nebula_tune.listening.design import Key
+from nebula_tune.listening.design import AmongKey, Key
 from tests.browser import PHONE, Page, chromium
 from tests.listening.made import side_of
 
@@ -119,6 +119,27 @@ def test_a_whole_session_by_keyboard_reloaded_in_the_middle(
     assert one["repeats"] == {"n": 8, "like": 8, "keep": 8} and one["catches"] == {"n": 4, "failed": 0}
     assert one["browse"] == key.browse["two"]
     assert (test["a"]["name"], test["b"]["name"]) == ("drum", "default")
+
+
+def test_a_session_among_three_ends_after_the_last_pair(browser: Any, tmp_path: Path, folder: Path) -> None:
+    listen("--among", "drum", "default", "white-noise", "--pairs", "8", "--out", "among.html", folder=folder)
+    key = AmongKey.model_validate_json((folder / "among.key.json").read_bytes())
+    page = Page(browser, folder / "among.html")
+    begin(page, "Ann")
+    for number in range(len(key.trials)):
+        assert page.script("return state.at") == number
+        for press, side in (("1", "left"), ("2", "right")):
+            page.press(press)
+            page.until(f"answer().{side}_plays === 1")
+        page.press("3", "6", Keys.ENTER)
+    page.until("state.stage === 'done'")
+    page.press(Keys.ENTER)
+    page.wait.until(lambda _: list(tmp_path.glob("ballot-*.json")))
+    quiet(page)
+    (ballot,) = tmp_path.glob("ballot-*.json")
+    analysed = listen("--analyse", str(ballot), "--key", "among.key.json", "--json", folder=folder)
+    (listener,) = json.loads(analysed.stdout)["among"][0]["listeners"]
+    assert listener["finished"] and listener["n"] == 8 and listener["left_chosen"] == {"like": 1, "keep": 0}
 
 
 def test_a_short_session_replays_counted_and_no_accessibility_fault(

@@ -216,6 +216,7 @@ def test_judges_come_first_then_what_was_chosen_and_the_distance_under_each_embe
             "AUC of 0.712", "Against it:", "prefers &lt;the start&gt;", "123 real ones", "0.712</td>",
             "Under scattering",
             "Under what it was tuned on", "Under each embedding", "2, witness (chosen)", "0.625",
+            "--among-candidates",
         )
     ]  # fmt: skip
     assert places == sorted(places)

@@ -15,6 +15,7 @@ from nebula_tune.storage.ledger import Ledger
 from nebula_tune.study.choosing import Chooser
 from nebula_tune.study.coordinator import Snapshot
 from nebula_tune.study.plan import Plan
+from nebula_tune.study.replay import search_snapshots
 from nebula_tune.study.settings import StudySettings, load_study
 from nebula_tune.study.target import SplitTarget
 from nebula_tune.synth import Voice
@@ -52,6 +53,13 @@ def test_the_nearest_by_an_embedding_that_no_trial_heard_is_the_result(target: P
     ]  # fmt: skip
     distances = [one["distance"] for one in chosen["candidates"]]
     assert chosen["chosen"] == distances.index(min(distances)) and len(set(distances)) == 6
+    ledger = Ledger(study.storage)
+    snapshots = search_snapshots(ledger, "tiny")
+    assert [(each.phase, each.trials) for each in snapshots] == [
+        (one["phase"], one["trials"]) for one in chosen["candidates"]
+    ]
+    plan = Plan.stored(ledger.record("tiny"))
+    assert plan.nebula(snapshots[chosen["chosen"]].point) == Nebula.load(study.nebula)
     assert report["trials"] == {"witness": 20}
     assert "other" not in report, "what chose is no second opinion"
 

@@ -94,8 +94,10 @@ function next() {
   if (state.at + 1 < test.trials.length) {
     state.at += 1;
     show("trial");
-  } else {
+  } else if (test.browse) {
     show("browse");
+  } else {
+    end();
   }
 }
 
@@ -118,7 +120,9 @@ function vote(which) {
   remember();
 }
 function finish() {
-  if (!state.browse.vote) return;
+  if (state.browse.vote) end();
+}
+function end() {
   player.pause();
   state.finished = new Date().toISOString();
   show("done");
