@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from nebula_tune import __version__
-from nebula_tune.cli import corpora, judging, matching, run, studies
+from nebula_tune.cli import corpora, judging, presets, run, studies
 from nebula_tune.errors import NebulaTuneError
 from nebula_tune.notices import on_stderr
 from nebula_tune.words import DEGRADING, printable
@@ -39,7 +39,7 @@ def _main(
 
 # In the order that `nebula-tune --help` lists them.
 COMMANDS = (
-    run.run, studies.status, studies.export, corpora.render, matching.match, studies.report, judging.listen,
+    run.run, studies.status, studies.export, corpora.render, presets.match, studies.report, judging.listen,
     studies.dashboard, studies.copy, studies.delete, corpora.cache, judging.compare, judging.rank, corpora.dataset,
     judging.reach, judging.embeddings,
 )  # fmt: skip

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,16 +26,20 @@ AT_A_TIME = 250_000  # numbers subtracted at a time: they stay in a core's cache
 
 
 @dataclass(frozen=True)
-class Ear:
-    """An embedding, what it was made of (``make_embedding``'s arguments), and its weight in the sum of distances."""
+class MatchEar:
+    """An embedding, and what it was made of: its name, options, and weight in the sum of distances."""
 
     embedding: Embedding
-    named: Mapping[str, Any]
-    weight: float
+    named: EmbeddingSettings
+
+    @property
+    def weight(self) -> float:
+        """In the sum of distances."""
+        return self.named.weight
 
 
 @dataclass(frozen=True)
-class Prior:
+class MatchPrior:
     """What sounds are drawn from: a synth's nebula, or a constellation on one."""
 
     synth: type[Synth]
@@ -64,12 +67,12 @@ class Prior:
         return self.synth(self.nebula, 1, sample_rate, seconds)
 
 
-def open_ears(settings: Sequence[EmbeddingSettings]) -> list[Ear]:
+def open_ears(settings: Sequence[EmbeddingSettings]) -> list[MatchEar]:
     """The embeddings of a study's settings, ready to hear. Raises EmbeddingError."""
     ears = []
-    for one in settings:
-        named = {"name": one.name, **one.options}
-        ears.append(Ear(make_embedding(**named, device=own_device()), named, one.weight))
+    for named in settings:
+        options = {"name": named.name, **named.options}
+        ears.append(MatchEar(make_embedding(**options, device=own_device()), named))
     return ears
 
 
@@ -86,14 +89,15 @@ class Hearing:
 
     def __init__(
         self,
-        prior: Prior,
-        ears: Sequence[Ear],
+        prior: MatchPrior,
+        ears: Sequence[MatchEar],
         style: Prepare,
         where: Where,
         note: Callable[[str], None],
     ) -> None:
         self._point = prior.point
-        spec = ScorerSpec(prior.synth_name, [ear.named for ear in ears], style, None, own_device())
+        named = [{"name": ear.named.name, **ear.named.options} for ear in ears]
+        spec = ScorerSpec(prior.synth_name, named, style, None, own_device())
         self._executor: Executor = where.make(spec, note)
 
     def __enter__(self) -> Hearing:
@@ -125,7 +129,7 @@ class Ruler:
     scales: tuple[float, ...]
 
     @classmethod
-    def on(cls, ears: Sequence[Ear], random: Vectors) -> Ruler:
+    def on(cls, ears: Sequence[MatchEar], random: Vectors) -> Ruler:
         """By random sounds (sounds, D) as these ears hear them; each is compared with the one after it."""
         widths = tuple(ear.embedding.numbers for ear in ears)
         total = sum(ear.weight for ear in ears)

@@ -20,11 +20,11 @@ from nebula_tune.corpus.source import content_of
 from nebula_tune.embedding.embed import embed_files
 from nebula_tune.errors import CorpusError, SettingsError
 from nebula_tune.execution.where import Where
-from nebula_tune.matching.hearing import DRAWS_ONLY, Ear, Hearing, Prior, Ruler, open_ears
+from nebula_tune.matching.hearing import DRAWS_ONLY, Hearing, MatchEar, MatchPrior, Ruler, open_ears
+from nebula_tune.matching.matched import Matched, MatchedPreset
 from nebula_tune.matching.output import DEFAULT_SECONDS, LONGEST_SECONDS, MatchFolder
 from nebula_tune.matching.pool import QUICK, Pool, draw_pool
-from nebula_tune.matching.refine import POPULATION, Found, refine
-from nebula_tune.matching.results import Matched, Preset
+from nebula_tune.matching.refine import POPULATION, NearPreset, refine
 from nebula_tune.numerics import own_numerics
 from nebula_tune.study.plan import named_embeddings
 from nebula_tune.synth import architecture
@@ -37,7 +37,7 @@ SHORTLIST = 512  # of the pool's nearest by the first ear, heard by all
 NEAR = 64  # of these, whose spread tells how far to step
 RANDOM = 256  # sounds of the pool that stand for any: what distances are measured in
 
-Stage = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
+Staging = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def match(
     seconds: float = DEFAULT_SECONDS,
     where: Where | None = None,
     note: Callable[[str], None] = lambda _: None,
-    stage: Stage = _silently,
+    stage: Staging = _silently,
 ) -> list[Matched]:
     """Presets whose sounds are nearest to each given sound, nearest first.
 
@@ -99,10 +99,10 @@ def match(
     return matcher.match(files, matcher.claim(files, folders, seconds), stage)
 
 
-def prior_of(nebula: str | Path, synth: str) -> Prior:
+def prior_of(nebula: str | Path, synth: str) -> MatchPrior:
     """What random sounds are drawn from, by a nebula's or constellation's file or name. Raises NebulaError."""
     kind = architecture(synth)
-    return Prior(kind, synth, kind.resolve_sounds(nebula))
+    return MatchPrior(kind, synth, kind.resolve_sounds(nebula))
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class _Matcher:
     """A prior, ears and an extent, for all sounds."""
 
     def __init__(
-        self, prior: Prior, ears: Sequence[Ear], extent: _Extent, where: Where, note: Callable[[str], None]
+        self, prior: MatchPrior, ears: Sequence[MatchEar], extent: _Extent, where: Where, note: Callable[[str], None]
     ) -> None:
         self._prior, self._ears, self._extent = prior, ears, extent
         self._where, self._note = where, note
@@ -185,17 +185,17 @@ class _Matcher:
             except Unusable as error:
                 key = str(error)  # such a sound is left out, and said to be
             claimed.append(MatchFolder(folder, what | {"sound": key}, seconds))
-        for one in claimed:
-            one.claim()
+        for place in claimed:
+            place.claim()
         return claimed
 
-    def match(self, sounds: Sequence[_Sound], folders: Sequence[MatchFolder | None], stage: Stage) -> list[Matched]:
+    def match(self, sounds: Sequence[_Sound], folders: Sequence[MatchFolder | None], stage: Staging) -> list[Matched]:
         """Match each sound and write what was found; what an earlier call has finished is not done again."""
-        done: dict[_Sound, Matched | None] = {
+        results: dict[_Sound, Matched | None] = {
             sound: folder.finished() if folder else None for sound, folder in zip(sounds, folders, strict=True)
         }
-        heard = {sound: vectors for sound, *vectors in self._heard([one for one in sounds if done[one] is None])}
-        if heard:
+        vectors = {sound: both for sound, *both in self._vectors([sound for sound in sounds if results[sound] is None])}
+        if vectors:
             with stage("drawing random sounds") as progress:
                 pool = draw_pool(
                     self._prior, self._ears[0], self._extent.first_index, self._extent.pool,
@@ -204,15 +204,15 @@ class _Matcher:
             with Hearing(self._prior, self._ears, Prepare.ONSET, self._where, self._note) as hearing:
                 ground = _Ground(pool, hearing, self._ears)
                 for sound, folder in zip(sounds, folders, strict=True):
-                    if sound in heard:
-                        quick, vector = heard[sound]
+                    if sound in vectors:
+                        quick, vector = vectors[sound]
                         with stage(f"matching {sound.name}") as progress:
-                            found = self._match(ground, quick, vector, progress)
-                        matched = self._matched(sound, ground, vector, found)
-                        done[sound] = folder.write(matched, self._prior) if folder else matched
-        return [matched for matched in done.values() if matched is not None]
+                            presets = self._match(ground, quick, vector, progress)
+                        matched = self._matched(sound, ground, vector, presets)
+                        results[sound] = folder.write(matched, self._prior) if folder else matched
+        return [matched for matched in results.values() if matched is not None]
 
-    def _heard(self, sounds: Sequence[_Sound]) -> Iterator[tuple[_Sound, Vectors, Vectors]]:
+    def _vectors(self, sounds: Sequence[_Sound]) -> Iterator[tuple[_Sound, Vectors, Vectors]]:
         """Each sound that can be used, with its vector under the first ear made quickly, and under all ears."""
         skipped: list[Skipped] = []
         for sound in sounds:
@@ -233,7 +233,7 @@ class _Matcher:
 
     def _match(
         self, ground: _Ground, quick: Vectors, vector: Vectors, progress: Callable[[int, int], None]
-    ) -> list[Found]:
+    ) -> list[NearPreset]:
         """The pool's nearest and what the searches found, all nearest first; the pool's best is the last one."""
         nearest = ground.nearest(quick, vector)
         best = nearest[0]
@@ -241,7 +241,7 @@ class _Matcher:
         if self._extent.renders:
             starts = refine(
                 starts,
-                np.stack([one.raw for one in nearest[:NEAR]]),
+                np.stack([near.raw for near in nearest[:NEAR]]),
                 partial(ground.by_ear, target=vector),
                 ground.ruler.total,
                 renders=self._extent.renders,
@@ -251,22 +251,22 @@ class _Matcher:
             )
         return [*starts, best]
 
-    def _matched(self, sound: _Sound, ground: _Ground, vector: Vectors, found: list[Found]) -> Matched:
+    def _matched(self, sound: _Sound, ground: _Ground, vector: Vectors, nearest: list[NearPreset]) -> Matched:
         player, names = self._prior.player(*DRAWS_ONLY), ground.ruler.names
-        human = player.to_human(torch.from_numpy(np.stack([one.raw for one in found]))).tolist()
+        human = player.to_human(torch.from_numpy(np.stack([near.raw for near in nearest]))).tolist()
 
         def named(values: Floats) -> dict[str, float]:
             return dict(zip(names, values.tolist(), strict=True))
 
         *presets, best = [
-            Preset(
-                index=one.index,
-                distance=one.total,
-                by_ear=named(one.by_ear),
-                raw=dict(zip(player.parameter_names, one.raw.tolist(), strict=True)),
+            MatchedPreset(
+                index=near.index,
+                distance=near.total,
+                by_ear=named(near.by_ear),
+                raw=dict(zip(player.parameter_names, near.raw.tolist(), strict=True)),
                 human=dict(zip(player.parameter_names, values, strict=True)),
             )
-            for one, values in zip(found, human, strict=True)
+            for near, values in zip(nearest, human, strict=True)
         ]
         by_ear = ground.ruler.by_ear(ground.random, vector)
         return Matched(
@@ -282,13 +282,13 @@ class _Matcher:
 class _Ground:
     """A pool, and how far its sounds and others are from a target."""
 
-    def __init__(self, pool: Pool, hearing: Hearing, ears: Sequence[Ear]) -> None:
+    def __init__(self, pool: Pool, hearing: Hearing, ears: Sequence[MatchEar]) -> None:
         self.pool, self._hearing = pool, hearing
         self._quick = Ruler.on(ears[:1], pool.vectors[:RANDOM])
         self.random = hearing.vectors(pool.raw[:RANDOM], pool.first_index)
         self.ruler = Ruler.on(ears, self.random)
 
-    def nearest(self, quick: Vectors, target: Vectors) -> list[Found]:
+    def nearest(self, quick: Vectors, target: Vectors) -> list[NearPreset]:
         """The pool's sounds nearest to a target, nearest first: by the first ear, then by all."""
         far = self._quick.by_ear(self.pool.vectors, quick)[:, 0]
         raw = self.pool.raw[np.argsort(far, kind="stable")[:SHORTLIST]]
@@ -296,7 +296,7 @@ class _Ground:
         by_ear = self.by_ear(raw, index, target)
         totals = self.ruler.total(by_ear)
         order = np.argsort(totals, kind="stable")
-        return [Found(raw[k], index + int(k), by_ear[k], float(totals[k])) for k in order]
+        return [NearPreset(raw[k], index + int(k), by_ear[k], float(totals[k])) for k in order]
 
     def by_ear(self, raw: Raw, index: int, target: Vectors) -> Floats:
         """Distances (sounds, ears) to a target of raw parameters, whose noise counts from an index on."""

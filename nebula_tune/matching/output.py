@@ -22,8 +22,8 @@ from nebula_tune.errors import UserInputError
 from nebula_tune.files import write_atomically
 from nebula_tune.html import one_file
 from nebula_tune.listening.sounds import encode, ready
-from nebula_tune.matching.hearing import Prior
-from nebula_tune.matching.results import Matched, Preset
+from nebula_tune.matching.hearing import MatchPrior
+from nebula_tune.matching.matched import Matched, MatchedPreset
 from nebula_tune.report.spectrogram import spectrogram
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
@@ -61,7 +61,7 @@ class MatchFolder:
         whole = all(preset.file and (self.path / preset.file).is_file() for preset in matched.presets)
         return matched.model_copy(update={"folder": str(self.path)}) if whole else None
 
-    def write(self, matched: Matched, prior: Prior) -> Matched:
+    def write(self, matched: Matched, prior: MatchPrior) -> Matched:
         """Write ``1.wav``, ``2.wav`` ... nearest first, ``presets.json`` and ``presets.parquet``.
 
         Args:
@@ -87,29 +87,29 @@ class MatchFolder:
         return written.model_copy(update={"folder": str(self.path)})
 
 
-def played(preset: Preset, prior: Prior, seconds: float) -> Sound:
+def played(preset: MatchedPreset, prior: MatchPrior, seconds: float) -> Sound:
     """A preset's sound (samples,) at SAMPLE_RATE Hz, as long as is wanted."""
     raw = torch.tensor([list(preset.raw.values())], dtype=torch.float32, device="cpu")
     sound: Sound = prior.player(SAMPLE_RATE, seconds).render(raw, preset.index)[0].cpu().numpy()
     return sound
 
 
-def _write_table(presets: Sequence[Preset], path: Path) -> None:
+def _write_table(presets: Sequence[MatchedPreset], path: Path) -> None:
     import pyarrow
     from pyarrow import parquet
 
     rows = [
-        {"place": place, "index": one.index, "distance": one.distance}
-        | {f"distance.{ear}": value for ear, value in one.by_ear.items()}
-        | {f"raw.{name}": value for name, value in one.raw.items()}
-        | {f"human.{name}": value for name, value in one.human.items()}
-        for place, one in enumerate(presets, 1)
+        {"place": place, "index": preset.index, "distance": preset.distance}
+        | {f"distance.{ear}": value for ear, value in preset.by_ear.items()}
+        | {f"raw.{name}": value for name, value in preset.raw.items()}
+        | {f"human.{name}": value for name, value in preset.human.items()}
+        for place, preset in enumerate(presets, 1)
     ]
     table = pyarrow.Table.from_pylist(rows)
     write_atomically(path, lambda file: parquet.write_table(table, file))
 
 
-def write_page(results: Sequence[Matched], prior: Prior, path: Path) -> None:
+def write_page(results: Sequence[Matched], prior: MatchPrior, path: Path) -> None:
     """Write a page, one file, on which sounds and their matches play side by side, with spectrograms.
 
     Args:
@@ -120,23 +120,38 @@ def write_page(results: Sequence[Matched], prior: Prior, path: Path) -> None:
     Raises:
         StorageError: where it cannot be written.
     """
-    rows: list[dict[str, Any]] = []
+    shown = []
     for matched in results:
-        heard = [read_audio(Path(matched.sound), SAMPLE_RATE)]
-        heard += [played(preset, prior, PAGE_SECONDS + 0.5) for preset in matched.presets]
+        sounds = [read_audio(Path(matched.sound), SAMPLE_RATE)]
+        sounds += [played(preset, prior, PAGE_SECONDS + 0.5) for preset in matched.presets]
         labels = ["the sound", *(f"{preset.distance:.3g}" for preset in matched.presets)]
-        rows.append({"matched": matched, "sounds": _shown(heard, labels)})
-    sounds = [[one["mp3"] for one in row["sounds"]] for row in rows]
-    ears = list(results[0].pool_best.by_ear)
-    write_atomically(path, one_file(TEMPLATES, "match", rows=rows, sounds=sounds, ears=ears, synth=prior.synth_name))
+        shown.append(_shown(sounds, labels))
+    page = one_file(
+        TEMPLATES,
+        "match",
+        rows=list(zip(results, shown, strict=True)),
+        sounds=[[sound.mp3 for sound in row] for row in shown],
+        ears=list(results[0].pool_best.by_ear),
+        synth=prior.synth_name,
+    )
+    write_atomically(path, page)
 
 
-def _shown(sounds: Sequence[Sound], labels: Sequence[str]) -> list[dict[str, Any]]:
-    """Each sound as a page has it: a label, a picture, and what plays."""
+@dataclass(frozen=True)
+class _ShownSound:
+    """A sound on the page: its label, a PNG and an MP3 in base64."""
+
+    label: str
+    picture: str
+    mp3: str
+
+
+def _shown(sounds: Sequence[Sound], labels: Sequence[str]) -> list[_ShownSound]:
     levelled = [ready(np.ascontiguousarray(sound), SAMPLE_RATE, PAGE_SECONDS) for sound in sounds]
+    encoded = encode(levelled, SAMPLE_RATE, COMPRESSION)
     return [
-        {"label": label, "picture": _base64(spectrogram(sound, SAMPLE_RATE)), "mp3": _base64(mp3)}
-        for label, sound, mp3 in zip(labels, levelled, encode(levelled, SAMPLE_RATE, COMPRESSION), strict=True)
+        _ShownSound(label, _base64(spectrogram(sound, SAMPLE_RATE)), _base64(mp3))
+        for label, sound, mp3 in zip(labels, levelled, encoded, strict=True)
     ]
 
 

@@ -17,7 +17,7 @@ from nebula_tune.corpus.cache import VectorCache, digest
 from nebula_tune.corpus.prepare import Prepare
 from nebula_tune.embedding.base import own_device
 from nebula_tune.execution.where import Where
-from nebula_tune.matching.hearing import Ear, Hearing, Prior
+from nebula_tune.matching.hearing import Hearing, MatchEar, MatchPrior
 
 QUICK = Prepare.ONSET_1
 PART = 2048  # sounds rendered and kept together
@@ -36,8 +36,8 @@ class Pool:
 
 
 def draw_pool(
-    prior: Prior,
-    ear: Ear,
+    prior: MatchPrior,
+    ear: MatchEar,
     first_index: int,
     sounds: int,
     *,
@@ -66,11 +66,11 @@ def draw_pool(
     if missing:
         progress(sounds - PART * len(missing), sounds)
         with Hearing(prior, [ear], QUICK, where, note) as hearing:
-            for done, k in enumerate(missing, 1):
+            for number, k in enumerate(missing, 1):
                 begin = begins[k]
                 part = hearing.vectors(raw[begin : begin + PART], first_index + begin)
                 cache.put(keys[k], part)
                 parts[k] = part
-                progress(sounds - PART * (len(missing) - done), sounds)
+                progress(sounds - PART * (len(missing) - number), sounds)
     whole: Sequence[Vectors] = [part for part in parts if part is not None]
     return Pool(raw, np.concatenate(whole), first_index)

@@ -20,12 +20,12 @@ POPULATION = 16  # sounds of a search in one round: a chunk of an executor
 STEP = 0.3  # the first step, over the spread of the nearest
 LEAST_SPREAD = 0.05  # of a coordinate, in Gaussian units
 
-Heard = Callable[[Raw, int], Floats]  # distances (sounds, ears) of raw parameters, noise from an index on
+Measure = Callable[[Raw, int], Floats]  # distances (sounds, ears) of raw parameters, noise from an index on
 Total = Callable[[Floats], Floats]  # their sums (sounds,)
 
 
 @dataclass
-class Found:
+class NearPreset:
     """A preset: raw parameters (parameters,), the index that its noise goes by, and its distances (ears,)."""
 
     raw: Raw
@@ -38,7 +38,7 @@ class Found:
 class _Search:
     """One search, and the nearest that it has found."""
 
-    best: Found
+    best: NearPreset
     optimizer: SepCMA
     center: Floats
     seen: int = field(default=0)
@@ -48,22 +48,22 @@ class _Search:
 
 
 def refine(
-    starts: list[Found],
+    starts: list[NearPreset],
     near: Raw,
-    heard: Heard,
+    measure: Measure,
     total: Total,
     *,
     renders: int,
     first_index: int,
     seed: int,
     progress: Callable[[int, int], None],
-) -> list[Found]:
+) -> list[NearPreset]:
     """The nearest preset of each search, nearest first; none is farther than its start.
 
     Args:
         starts: presets to begin at, nearest first.
         near: raw parameters (sounds, parameters) of the pool's nearest sounds.
-        heard: renders sounds and tells their distances.
+        measure: renders sounds and tells their distances.
         total: sums these.
         renders: sounds that may be rendered in all.
         first_index: the index that the first of them takes its noise from.
@@ -72,36 +72,36 @@ def refine(
     """
     spread = np.maximum(to_gaussian(near).std(axis=0), LEAST_SPREAD)
     searches = [_begin(start, spread, seed + k) for k, start in enumerate(starts)]
-    done, index = 0, first_index
+    rendered, index = 0, first_index
     ended: list[_Search] = []
     halve_at = [renders // 4, renders // 2]
-    while done + POPULATION * len(searches) <= renders and searches:
+    while rendered + POPULATION * len(searches) <= renders and searches:
         points = [search.ask(spread) for search in searches]
         raw = to_raw(
             np.concatenate([search.center + spread * np.stack(p) for search, p in zip(searches, points, strict=True)])
         )
-        by_ear = heard(raw, index)
+        by_ear = measure(raw, index)
         sums = total(by_ear)
         for k, (search, asked) in enumerate(zip(searches, points, strict=True)):
             place = slice(k * POPULATION, (k + 1) * POPULATION)
             search.optimizer.tell(list(zip(asked, sums[place].tolist(), strict=True)))
             nearest = place.start + int(sums[place].argmin())
             if sums[nearest] < search.best.total:
-                search.best = Found(raw[nearest], index + nearest, by_ear[nearest], float(sums[nearest]))
+                search.best = NearPreset(raw[nearest], index + nearest, by_ear[nearest], float(sums[nearest]))
         index += len(raw)
-        done += len(raw)
-        progress(done, renders)
-        if halve_at and done >= halve_at[0]:
+        rendered += len(raw)
+        progress(rendered, renders)
+        if halve_at and rendered >= halve_at[0]:
             halve_at.pop(0)
             searches.sort(key=lambda search: search.best.total)
             keep = -(-len(searches) // 2)
             ended += searches[keep:]
             searches = searches[:keep]
     progress(renders, renders)
-    return sorted((search.best for search in (*searches, *ended)), key=lambda found: found.total)
+    return sorted((search.best for search in (*searches, *ended)), key=lambda preset: preset.total)
 
 
-def _begin(start: Found, spread: Floats, seed: int) -> _Search:
+def _begin(start: NearPreset, spread: Floats, seed: int) -> _Search:
     zeros = np.zeros(len(spread))
     optimizer = SepCMA(mean=zeros, sigma=STEP, seed=seed % 2**32, population_size=POPULATION)
     return _Search(start, optimizer, to_gaussian(start.raw))

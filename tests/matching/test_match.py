@@ -13,7 +13,7 @@ from pyarrow import parquet
 from nebula_tune import match
 from nebula_tune.errors import CorpusError, SettingsError
 from nebula_tune.matching.match import Matched, _folder_names, _Sound
-from nebula_tune.matching.refine import POPULATION, Found, refine
+from nebula_tune.matching.refine import POPULATION, NearPreset, refine
 from nebula_tune.synth import Voice
 
 SMALL = {"pool": 256, "keep": 2, "renders": 128, "embedding": "logmel", "seconds": 0.5}
@@ -113,7 +113,7 @@ def test_nothing_to_match_is_said(call, tmp_path: Path) -> None:
 def test_searches_share_what_may_be_rendered_and_none_ends_farther_than_it_began() -> None:
     rendered = []
 
-    def heard(raw: np.ndarray, index: int) -> np.ndarray:
+    def measure(raw: np.ndarray, index: int) -> np.ndarray:
         rendered.append((index, len(raw)))
         return np.abs(raw - 0.8).sum(axis=1, keepdims=True)
 
@@ -123,10 +123,11 @@ def test_searches_share_what_may_be_rendered_and_none_ends_farther_than_it_began
     rng = np.random.default_rng(0)
     near = rng.uniform(0.1, 0.9, (64, 6)).astype(np.float32)
     starts = [
-        Found(raw, k, heard(raw[None], 0)[0], float(total(heard(raw[None], 0))[0])) for k, raw in enumerate(near[:3])
+        NearPreset(raw, k, measure(raw[None], 0)[0], float(total(measure(raw[None], 0))[0]))
+        for k, raw in enumerate(near[:3])
     ]
     rendered.clear()
-    found = refine(starts, near, heard, total, renders=1600, first_index=100, seed=0, progress=lambda *_: None)
+    found = refine(starts, near, measure, total, renders=1600, first_index=100, seed=0, progress=lambda *_: None)
     assert sum(count for _, count in rendered) <= 1600 and rendered[0][0] == 100
     assert all(index == 100 + sum(count for _, count in rendered[:k]) for k, (index, _) in enumerate(rendered))
     assert {count for _, count in rendered} == {3 * POPULATION, 2 * POPULATION, POPULATION}

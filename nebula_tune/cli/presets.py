@@ -13,7 +13,7 @@ from nebula_tune.words import json_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nebula_tune.matching.results import Matched
+    from nebula_tune.matching.matched import Matched
 
 
 def match(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nebula_tune.results import Found
 
 
-class Preset(Found):
+class MatchedPreset(Found):
     """One preset of a synth, and how far its sound is from the one to be matched.
 
     Attributes:
@@ -39,8 +39,8 @@ class Matched(Found):
 
     sound: str
     name: str
-    presets: list[Preset]
-    pool_best: Preset
+    presets: list[MatchedPreset]
+    pool_best: MatchedPreset
     random_distance: float
     random_by_ear: dict[str, float]
     folder: str | None = None
