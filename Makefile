@@ -8,7 +8,11 @@ BIN    := $(VENV)/bin
 TORCH := torch==2.13.0
 CPU_INDEX := --no-deps --retries 1 --index-url https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test lint check slow golden soak browser-test deployment-test clean
+# What the image installs: every dependency's version and hash, for the Python and the system of its base.
+COMPILE := $(BIN)/uv pip compile pyproject.toml - --extra postgres --extra dashboard --extra cluster --python-version 3.11 \
+	--python-platform x86_64-manylinux_2_28 --only-binary :all: --generate-hashes --no-header --quiet
+
+.PHONY: demo test lint check slow golden soak browser-test lock deployment-test clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -43,7 +47,13 @@ browser-test: $(VENV)/installed   ## Pages and dashboard in headless Chromium, w
 	command -v chromedriver >/dev/null || { apt-get update && apt-get install -y chromium chromium-driver; }
 	$(BIN)/pytest -m browser
 
-deployment-test: $(VENV)/installed   ## The compose file against its schema and a linter (npx); each service's command, a Ray job
+lock: $(VENV)/installed   ## requirements.lock, with what is new in pyproject.toml; remove it first for the newest of everything
+	echo $(TORCH) | $(COMPILE) --output-file requirements.lock
+
+deployment-test: $(VENV)/installed   ## Lock against pyproject.toml; compose file against its schema and a linter (npx); each service's command, a Ray job
+	cp requirements.lock $(VENV)/requirements.lock
+	echo $(TORCH) | $(COMPILE) --output-file $(VENV)/requirements.lock
+	diff requirements.lock $(VENV)/requirements.lock || { echo "requirements.lock is stale: make lock"; exit 1; }
 	POSTGRES_PASSWORD=x RAY_AUTH_TOKEN=x npx --yes dclint@3.1.0 --max-warnings 0 docker-compose.yml
 	$(BIN)/pytest -m slow tests/service/test_commands.py
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from nebula_tune.arrays import Floats
 from nebula_tune.errors import NebulaError, brief
-from nebula_tune.files import write_atomically
+from nebula_tune.files import constellation_path, write_atomically
 from nebula_tune.nebula import Nebula, find_nebula, read_entries, shipped_names
 
 FORMAT, VERSION = "nebula-tune constellation", 1
@@ -138,6 +138,15 @@ class Constellation:
             return cls.from_json(data)
         except NebulaError as error:
             raise NebulaError(f"{path}: {error}") from None
+
+    @classmethod
+    def beside(cls, nebula: str | Path, identity: str) -> Constellation | None:
+        """The constellation beside a nebula's file, where both are of the study of that identity; else None."""
+        try:
+            constellation = cls.load(constellation_path(Path(nebula)))
+        except NebulaError:
+            return None
+        return constellation if constellation.provenance.get("identity") == identity else None
 
     @classmethod
     def from_json(cls, data: Any) -> Constellation:

@@ -51,6 +51,18 @@ def create_atomically(path: Path, content: bytes) -> bool:
     return True
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder where there is none, and those above it; not all may write in them, whatever the umask."""
+    if not path.parent.exists():
+        make_folder(path.parent)
+    path.mkdir(0o775, exist_ok=True)
+
+
+def not_for_all(path: str, flags: int) -> int:
+    """Opens a file, as ``open`` takes it: one that is new may be written by its user and group, whatever the umask."""
+    return os.open(path, flags, 0o664)
+
+
 def write_atomically(path: str | Path, content: bytes | Callable[[BinaryIO], None]) -> None:
     """Write a file under a temporary name, fsync it, and rename it into place.
 
@@ -59,8 +71,8 @@ def write_atomically(path: str | Path, content: bytes | Callable[[BinaryIO], Non
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "xb") as file:
+        make_folder(path.parent)
+        with open(temporary, "xb", opener=not_for_all) as file:
             if callable(content):
                 content(file)
             else:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from nebula_tune.cli.arguments import masked
 from nebula_tune.errors import StudyError
 from nebula_tune.storage.address import normalise_url, shown, without_password
 from nebula_tune.storage.database import database_errors
@@ -89,6 +90,59 @@ def test_what_is_no_url_is_refused_with_the_way_out(url: str, way: str) -> None:
     message = str(refused.value)
     assert way in message and "\n" not in message and message.startswith("--storage ")
     assert not [part for part in ("s3cret", "cret@", "3cret") if part in message]
+
+
+SECRET = "s3cretQ"
+FORMS = [  # every way in which people write a password, right ones and wrong ones
+    "postgresql://u:{}@h/db", "postgres://u:x@{}@h/db", "postgresql://u:{}@x@h/db", "postgresql://u%3A{}@h/db",
+    "postgresql://:{}@h/db", "postgresql://u:{}@", "postgresql://u:{}", "postgresql://u:{}@h:x/db", "postgresql://u:{}@h:0",
+    "postgresql:/u:{}@h/db", "postgresql:u:{}@h/db", "postgresql//u:{}@h/db", "//u:{}@h/db", "u:{}@h/db", " postgresql://u:{}@h/db",
+    "postgresql://h/db?password={}", "postgresql://h/db?PASSWORD={}", "postgresql://h/db?password=x&password={}",
+    "postgresql:/h/db?password={}", "postgresql://u@h/db?sslpassword={}", "postgresql://h/db&password={}",
+    "postgresql://h:5432&password={}", "postgresql://h/db?options=-c%20password%3D{}", "postgresql://h/db?passwd={}",
+    "jdbc:postgresql://h/db?user=u&password={}", "host=h user=u password={}", "postgresql;user=u;password={}",
+    "mysql://u:{}@h/db", "https://u:{}@h/db", "postgresql+none://u:{}@h/db", "postgresql://u:{}@h/db#x",
+    "sqlite://u:{}@h/db", "sqlite:/u:{}@h/db", "sqlite:///u:{}@h/db", "sqlite:///x.db?password={}", "sqlite:///x.db;password={}",
+    "sqlite:///file:u:{}@x.db",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_form_of_a_url_shows_its_password(form: str) -> None:
+    url = form.format(SECRET)
+    try:
+        normal = normalise_url(url)
+    except StudyError as error:
+        said = str(error)
+    else:
+        said = shown(normal) + without_password(f"connection with {url!r}, that is {normal}, failed", normal)
+    assert said and SECRET not in said
+    assert SECRET not in masked(url) and SECRET not in masked(f"--storage={url}")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "status URL",
+        "status x URL",
+        "URL",
+        "copy x --to URL",
+        "status --storage=URL",
+        "compare URL drum",
+        "export x --trial URL",
+    ],
+)
+@pytest.mark.parametrize("form", ["postgresql://u:{}@h:x/db", "postgresql:/u:{}@h/db", "sqlite:///x.db?password={}"])
+def test_no_command_that_fails_repeats_a_password(form: str, arguments: str, call) -> None:
+    outcome = call(*(word.replace("URL", form.format(SECRET)) for word in arguments.split()))
+    assert outcome.code != 0 and outcome.line and SECRET not in outcome.out + outcome.err
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite:///a/b.db", "sqlite:///b.db?mode=ro", "postgresql://u@h:5432/db", "/sounds/a: b", "x"]
+)
+def test_an_argument_without_a_password_is_not_masked(url: str) -> None:
+    assert masked(url) == url or "@" in url
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -39,8 +40,12 @@ def test_help_is_quick() -> None:
 
 
 def test_run_status_export_and_delete(call, tiny: list[str], tmp_path: Path) -> None:
+    before = os.umask(0)
     done = call(*tiny, "--json")
+    os.umask(before)
     assert done.code == 0, done.err
+    kept = [*tmp_path.glob("studies/**/*"), *tmp_path.glob("nebulae/*")]  # database, log, sounds, nebula
+    assert len(kept) > 4 and not [path for path in kept if path.stat().st_mode & stat.S_IWOTH]
     report = json.loads(done.out)
     assert {"study", "storage", "nebula", "embedding", "trials", "seconds", "heldout", "gap_closed", "target"} <= set(
         report

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import stat
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
 
 from nebula_tune.errors import StorageError
-from nebula_tune.files import shipped, write_atomically
+from nebula_tune.files import make_folder, shipped, write_atomically
 
 
 def test_bytes_and_functions_are_written(tmp_path: Path) -> None:
@@ -19,6 +20,21 @@ def test_bytes_and_functions_are_written(tmp_path: Path) -> None:
     write_atomically(str(tmp_path / "b.txt"), lambda file: file.write(b"two"))
     assert (tmp_path / "new/folders/a.txt").read_bytes() == b"one"
     assert (tmp_path / "b.txt").read_bytes() == b"two"
+
+
+@pytest.fixture
+def no_umask() -> Iterator[None]:
+    """Whatever is made may be written by everybody, but for what the program says."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def test_not_everybody_may_write_what_is_made(no_umask: None, tmp_path: Path) -> None:
+    write_atomically(tmp_path / "new/folders/a.txt", b"one")
+    make_folder(tmp_path / "and/more")
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")}
+    assert modes == {"new": 0o775, "folders": 0o775, "a.txt": 0o664, "and": 0o775, "more": 0o775}
 
 
 @pytest.mark.parametrize("raised", [ValueError("broken"), KeyboardInterrupt(), OSError(28, "No space left on device")])

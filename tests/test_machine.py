@@ -68,7 +68,7 @@ def test_a_ps_of_other_options_is_as_none(monkeypatch: pytest.MonkeyPatch, tmp_p
     (tmp_path / "ps").write_text("#!/bin/sh\necho 'ps: unrecognized option: p' >&2; exit 1\n")
     (tmp_path / "ps").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(machine, "_boot", lambda: None)
+    monkeypatch.setattr(machine, "_linux_boot", lambda: None)
     assert machine.process_started(os.getpid()) == "running"
     assert machine.process_started(2**22 - 1) is None
 

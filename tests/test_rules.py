@@ -19,7 +19,6 @@ Function = tuple[str, ast.FunctionDef, list[str]]  # its dotted name, itself, an
 BORDERS = {
     "cli.console": "prints reports of runs, studies and ballots, which are JSON",
     "constellation": "a constellation's file, and its provenance",
-    "dashboard.server": "WSGI's environment",
     "evaluate.tables": "rows of csv files, and rankings, which are JSON",
     "listening.blind": "the JSON that a test's page holds",
     "nebula": "a nebula's file: its entries",

@@ -11,6 +11,7 @@ import typer
 
 from nebula_tune import __version__
 from nebula_tune.cli import corpora, judging, presets, run, studies
+from nebula_tune.cli.arguments import hide_passwords, without_passwords
 from nebula_tune.errors import NebulaTuneError
 from nebula_tune.notices import on_stderr
 from nebula_tune.words import DEGRADING, printable
@@ -49,6 +50,7 @@ for command in COMMANDS:
 
 def main() -> NoReturn:
     """Entry point: run the app, and turn every foreseen error into one line and an exit code."""
+    hide_passwords()
     signal.signal(signal.SIGTERM, _terminate)
     _degrade_outputs()
     try:
@@ -84,7 +86,7 @@ def _usage(error: Exception) -> NoReturn:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"nebula-tune: {printable(' '.join(message.split()))}", file=sys.stderr)
+    print(f"nebula-tune: {printable(' '.join(without_passwords(message).split()))}", file=sys.stderr)
     sys.stderr.flush()
     sys.exit(code)
 

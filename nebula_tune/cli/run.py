@@ -7,12 +7,12 @@ from typing import Annotated, Any
 import typer
 
 from nebula_tune.cli.signature import options_of
-from nebula_tune.cli.types import Json, Storage
+from nebula_tune.cli.types import Artifacts, Json, Storage
 from nebula_tune.tuning.tune import tune
 from nebula_tune.words import json_text
 
 
-@options_of(tune, without=["reporter"], storage=Storage)
+@options_of(tune, without=["reporter"], storage=Storage, artifacts=Artifacts)
 def run(
     *,
     as_json: Json = False,

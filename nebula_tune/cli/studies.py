@@ -57,15 +57,26 @@ def export(
 def report(
     *,
     name: Annotated[str, typer.Argument(help="A study, finished or not.")],
-    out: Annotated[Path | None, typer.Option(help="The page. [default: NAME.report.html beside the nebula]")] = None,
+    out: Annotated[Path | None, typer.Option(help="The page. [default: nebulae/NAME.report.html]")] = None,
+    target: Annotated[str | None, typer.Option(help="The study's target, to hear its sounds on the page too.")] = None,
     storage: Storage = DEFAULT_URL,
 ) -> None:
     """Write a page of a study, one file: score card, search, parameters, a map of sounds that plays, provenance."""
+    from nebula_tune.cli.console import note
+    from nebula_tune.corpus.source import Source
+    from nebula_tune.errors import SettingsError
     from nebula_tune.report.page import write_report
+    from nebula_tune.report.view import Ours, View
     from nebula_tune.tuning.outputs import database_files, refuse_one_file
 
     refuse_one_file({"the report": out} if out else {}, database_files(storage))
-    print(printable(f"report: {write_report(opened(storage, reading=True), name, out)}"))
+    source = Source.parse(target) if target else None
+    if source and not source.exists:
+        raise SettingsError(f"--target {target} does not exist; give a folder of audio files, a nebula, or white-noise")
+    view = View.of(opened(storage, reading=True), name, Ours(source))
+    if view.target and not source:
+        note("none of the target's sounds are on the page; with --target FOLDER they are")
+    print(printable(f"report: {write_report(view, out)}"))
 
 
 def dashboard(
@@ -74,14 +85,27 @@ def dashboard(
     host: Annotated[str, typer.Option(help="Address to listen on. It has no login: think before you open it.")] = (
         "127.0.0.1"
     ),
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="Name by which it is asked for, by a proxy, beside localhost and its address. Repeatable."),
+    ] = None,
+    allow_edit: Annotated[
+        bool, typer.Option("--allow-edit", help="Let a browser change and delete what is shown.")
+    ] = False,
     storage: Storage = DEFAULT_URL,
     artifacts: Artifacts = None,
 ) -> None:
     """Show the studies of a database, with their sounds, in a browser: Optuna's dashboard."""
     from nebula_tune.cli.console import note
     from nebula_tune.dashboard.server import serve
+    from nebula_tune.storage.address import normalise_url
+    from nebula_tune.storage.ledger import Ledger
+    from nebula_tune.storage.paths import database_file
 
-    serve(opened(storage), host, port, artifacts, note)
+    names = allow_host or []
+    on_server = database_file(normalise_url(storage)) is None  # a service may begin before a team's first run
+    ledger = Ledger(storage, create=on_server, reading=not allow_edit)
+    serve(ledger, host, port, artifacts=artifacts, allow_host=names, allow_edit=allow_edit, note=note)
 
 
 def copy(

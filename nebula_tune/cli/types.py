@@ -16,7 +16,13 @@ Storage = Annotated[
     ),
 ]
 Artifacts = Annotated[
-    str | None, typer.Option(help="Folder of the dashboard's sounds. [default: artifacts, beside the database]")
+    str | None,
+    typer.Option(
+        envvar="NEBULA_TUNE_ARTIFACTS",
+        show_envvar=False,
+        help="Folder of the dashboard's sounds. [or NEBULA_TUNE_ARTIFACTS in the environment] "
+        "[default: artifacts, beside the database]",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout, nothing else there.")]
 Csv = Annotated[Path | None, typer.Option("--csv", help="Write the table to this file.")]

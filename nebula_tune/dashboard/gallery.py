@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import logging
 import queue
+import re
 import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from nebula_tune.trial import Point, Score
 
 NEEDED = ("optuna_dashboard", "plotly", "matplotlib")
 FIGURES_EVERY = 20.0  # seconds
+ARTIFACT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # an artifact's name: a UUID
 LAST_WAIT = 60.0  # seconds for what is not drawn yet when a run ends
 
 log = logging.getLogger(__name__)
@@ -37,15 +40,22 @@ def remove_artifacts(ledger: Ledger, name: str, folder: Path) -> int:
     """Remove a study's sounds and pictures; returns how many there were."""
     study = ledger.study_row(name)
     attributes = ledger.database.call(lambda _: ledger.storage.get_study_system_attrs(study))
-    paths = [
-        folder / str(uuid.UUID(key.rpartition(":")[2]))
-        for key in attributes
-        if key.startswith(("artifacts:", "dashboard:artifacts:"))
-    ]
-    there = [path for path in paths if path.is_file()]
+    named = {key.rpartition(":")[2] for key in attributes if key.startswith(("artifacts:", "dashboard:artifacts:"))}
+    there = [path for path in map(partial(artifact_path, folder), named) if path is not None]
     for path in there:
-        path.unlink()
+        path.unlink(missing_ok=True)
     return len(there)
+
+
+def artifact_path(folder: Path, artifact: str) -> Path | None:
+    """The file of an artifact that a row names; None where there is none, or the name is not one that an artifact has.
+
+    A name is a UUID, so it leads nowhere else, and the file is one: no link, which might.
+    """
+    if not ARTIFACT.fullmatch(artifact):
+        return None
+    path = folder / artifact
+    return path if path.is_file() and not path.is_symlink() else None
 
 
 class Gallery:

@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from nebula_tune.corpus.cache import is_there
 from nebula_tune.embedding.base import Embedding
-from nebula_tune.embedding.checkpoint import checked, hash_of, load
+from nebula_tune.embedding.checkpoint import LARGEST_FILE, checked, content_of, hash_of, load
 from nebula_tune.embedding.convolution import fold, in_equal_batches
 from nebula_tune.embedding.download import WeightsAddress, keep, verify, weights_folder
 from nebula_tune.embedding.mel import triangles
@@ -143,9 +143,10 @@ def expected_shapes() -> dict[str, tuple[int, ...]]:
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """The network's tensors of a checkpoint, or of the wheel that holds it. Runs none of its code."""
+    content = content_of(path, "aisfx")
     try:
-        content = wheel_member(path.read_bytes()) if path.suffix == ".whl" else path.read_bytes()
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        content = wheel_member(content) if path.suffix == ".whl" else content
+    except (KeyError, zipfile.BadZipFile) as error:
         raise EmbeddingError(f"{path} cannot be read as aisfx weights: {error}") from error
     with torch.serialization.safe_globals(NUMPY_SCALARS):
         loaded = load(content, path, "aisfx")
@@ -154,8 +155,10 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 
 
 def wheel_member(wheel: bytes) -> bytes:
-    """The checkpoint in a wheel's content."""
+    """The checkpoint in a wheel's content. Raises KeyError, BadZipFile where there is none."""
     with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
+        if archive.getinfo(MEMBER).file_size > LARGEST_FILE:  # more than it says is not unpacked
+            raise zipfile.BadZipFile(f"{MEMBER} is larger than {LARGEST_FILE >> 20} MiB")
         return archive.read(MEMBER)
 
 

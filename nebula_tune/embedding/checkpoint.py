@@ -11,7 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nebula_tune.documents import UnreadableError, read_content
 from nebula_tune.errors import EmbeddingError
+
+LARGEST_FILE = 256 * 2**20  # bytes of a file of weights, packed or not; those of OpenL3 are of 19 MB
+
+
+def content_of(path: Path, network: str) -> bytes:
+    """A file of weights, whole. Raises EmbeddingError for one that is no file, or too large for any of our networks."""
+    try:
+        return read_content(path, LARGEST_FILE)
+    except UnreadableError as error:
+        raise EmbeddingError(f"{path} cannot be read as {network} weights: {error}") from error
 
 
 def load(content: bytes, path: Path, network: str) -> Any:

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from nebula_tune.corpus.cache import is_there
 from nebula_tune.embedding.base import Embedding
-from nebula_tune.embedding.checkpoint import checked, hash_of, load
+from nebula_tune.embedding.checkpoint import checked, content_of, hash_of, load
 from nebula_tune.embedding.convolution import fold, in_equal_batches
 from nebula_tune.embedding.download import weights_folder
 from nebula_tune.embedding.mel import mel_filters
@@ -147,7 +147,7 @@ def expected_shapes(model: str) -> dict[str, tuple[int, ...]]:
 
 def read_checkpoint(path: Path, model: str) -> dict[str, Tensor]:
     """The encoder's tensors, in the order of ``expected_shapes``. Raises EmbeddingError."""
-    return checked(load(content_of(path), path, "Coala"), expected_shapes(model), path, f"coala-{model}")
+    return checked(load(content_of(path, "Coala"), path, "Coala"), expected_shapes(model), path, f"coala-{model}")
 
 
 def folded(layers: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
@@ -166,7 +166,7 @@ def read_scaler(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Its authors fitted it with frames, not bands, as features. The file is not unpickled: the two arrays are looked
     up in the listing of its instructions, none of which is followed. Raises EmbeddingError.
     """
-    content = content_of(path)
+    content = content_of(path, "Coala")
     try:
         listing = [argument for _, argument, _ in pickletools.genops(content)]
         scale, shift = (array_after(name, listing) for name in ("scale_", "min_"))
@@ -186,14 +186,6 @@ def array_after(name: str, listing: list[Any]) -> np.ndarray:
         if isinstance(argument, bytes | bytearray) and len(argument) in types:
             return np.frombuffer(argument, types[len(argument)]).astype("<f8")
     raise ValueError(f"no array after {name}")
-
-
-def content_of(path: Path) -> bytes:
-    """A file's content. Raises EmbeddingError."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise EmbeddingError(f"{path} cannot be read for Coala: {error.strerror or error}") from error
 
 
 def home() -> Path:

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import time
 from collections import deque
 from collections.abc import Callable, Hashable
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 
 from nebula_tune.errors import ScoringError
 from nebula_tune.execution.executor import Asked, Executor, Task, WorkerLostError
-from nebula_tune.execution.ray_workers import Worker, WorkerPool, last_line, shares
-from nebula_tune.machine import cores, short_temporary_folder
+from nebula_tune.execution.ray_session import last_line, ray_session
+from nebula_tune.execution.ray_workers import Worker, WorkerPool, shares
+from nebula_tune.machine import cores
 from nebula_tune.scoring import ScorerSpec
 
 TASK_TIMEOUT = 60.0  # seconds every task is given
 FIRST_TIMEOUT = 900.0  # and the very first ones: they compile, and load weights
 SLOW = 10  # times the longest of the last tasks: then a worker hangs
 REMEMBERED = 200  # tasks
-RAY_SOCKET = len("/session_2026-01-31_23-59-59_123456_1234567/sockets/plasma_store")  # bytes below Ray's folder
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +55,8 @@ class RayExecutor(Executor):
         task_timeout: float | None = None,
         note: Callable[[str], None] = log.warning,
     ) -> None:
-        import ray
-
-        self._ray = ray
-        _start(address, max(cores(), workers or 1))
+        self._session = ExitStack()
+        self._ray = self._session.enter_context(ray_session(address, max(cores(), workers or 1)))
         self._timeout = task_timeout
         self._eased = 1.0
         self._owner: dict[Any, tuple[Worker, float]] = {}
@@ -68,11 +65,11 @@ class RayExecutor(Executor):
             self._pool = WorkerPool(spec, workers, address is not None, gpu_share, note)
             super().__init__(1, self._pool.spec.chunk)
             self._pool.start()
-        except ray.exceptions.RayError as error:
-            ray.shutdown()
+        except self._ray.exceptions.RayError as error:
+            self._session.close()
             raise ScoringError(f"Ray's workers did not start: {last_line(error)}") from error
         except BaseException:
-            ray.shutdown()
+            self._session.close()
             raise
         self._resize()
 
@@ -168,42 +165,7 @@ class RayExecutor(Executor):
         return outcomes
 
     def close(self) -> None:
-        self._pool.close()
-        self._ray.shutdown()
-
-
-def _start(address: str | None, cpus: int) -> None:
-    """Join a cluster, or start Ray here: quiet, without its dashboard, in a folder whose path is short."""
-    import ray
-
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    folder = f"nebula-ray-{os.getuid()}"
-    try:
-        if address:
-            _knock(address)
-            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-        else:
-            ray.init(
-                address="local",
-                num_cpus=cpus,
-                include_dashboard=False,
-                logging_level=logging.ERROR,
-                log_to_driver=False,
-                _temp_dir=str(short_temporary_folder(len(folder) + RAY_SOCKET) / folder),
-            )
-    except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
-        if address:
-            message = (
-                f"cannot join the Ray cluster at {address}: {last_line(error)}; does it run, with the same Ray, and "
-                "does it ask for a token (RAY_AUTH_MODE=token, see docs/service.md)? --executor inline needs no Ray"
-            )
-        else:
-            message = f"cannot start Ray: {last_line(error)}; --executor inline needs no Ray"
-        raise ScoringError(message) from error
-
-
-def _knock(address: str) -> None:
-    """Raises OSError at once where nobody listens, which Ray would try for minutes."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if colon and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+        try:
+            self._pool.close()
+        finally:
+            self._session.close()

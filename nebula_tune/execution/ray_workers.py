@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nebula_tune.errors import ScoringError
+from nebula_tune.execution.ray_session import last_line
 from nebula_tune.files import write_atomically
 from nebula_tune.machine import cores
 from nebula_tune.scoring import ScorerSpec
@@ -250,9 +251,3 @@ def _versions() -> str:
 def shares(gpu_share: float) -> int:
     """How many workers with that share of a GPU fit on one: no worker has parts of two."""
     return int(1 / gpu_share + 1e-9)
-
-
-def last_line(error: BaseException) -> str:
-    """The last line of an error's text."""
-    lines = str(error).strip().splitlines()
-    return lines[-1].strip() if lines else type(error).__name__

@@ -69,12 +69,16 @@ def embeddings(view: View) -> list[Embedding]:
 
 def the_map(view: View) -> Map:
     """The map of a study's sounds. Raises UserInputError where they cannot be embedded here."""
-    shown = sources(view)
-    map_embeddings, note = embeddings(view), view.plan.settings.heard_as
-    each = _affordable(map_embeddings, len(shown))
+    shown, note = sources(view), view.plan.settings.heard_as
+    if not view.own_files and any(_names_a_file(embedding.options) for embedding in view.plan.settings.heard):
+        map_embeddings, each = [], 0
+        note = f"{QUICK}, as a file of weights that only the database names is not read"
+    else:
+        map_embeddings = embeddings(view)
+        each = _affordable(map_embeddings, len(shown))
+        note = note if each >= FEWEST_DOTS else f"{QUICK}, as {note} takes long on this machine"
     if each < FEWEST_DOTS:
-        map_embeddings, note = [make_embedding(QUICK)], f"{QUICK}, as {note} takes long on this machine"
-        each = DOTS // len(shown)
+        map_embeddings, each = [make_embedding(QUICK)], DOTS // len(shown)
     clouds, vectors = [], []
     for name, source in shown.items():
         purpose = Purpose.TARGET if name == "target" else Purpose.SCORE_CARD
@@ -90,6 +94,11 @@ def the_map(view: View) -> Map:
         cloud_places, places = np.split(places, [len(cloud["labels"])])
         cloud["places"] = cloud_places.round(4).tolist()
     return Map(clouds, shares, f"up to {each} sounds of each; {note}")
+
+
+def _names_a_file(options: Mapping[str, Any]) -> bool:
+    """Whether an embedding's options name a file, and not only what comes with it."""
+    return any(isinstance(value, str) and (name == "weights" or "/" in value) for name, value in options.items())
 
 
 def _affordable(map_embeddings: Sequence[Embedding], clouds: int) -> int:

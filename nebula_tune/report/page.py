@@ -14,9 +14,9 @@ from nebula_tune.files import write_atomically
 from nebula_tune.html import one_file
 from nebula_tune.nebula import Nebula
 from nebula_tune.report import charts, clouds, densities
-from nebula_tune.report.view import View
+from nebula_tune.report.view import View, usual_nebula
 from nebula_tune.results import figure
-from nebula_tune.storage.store import Store, Stored
+from nebula_tune.storage.store import Stored
 from nebula_tune.synth.indices import Purpose, first_index
 from nebula_tune.words import all_printable
 
@@ -41,13 +41,12 @@ def report_path(nebula: Path) -> Path:
     return nebula.with_name(f"{nebula.stem}.report.html")
 
 
-def write_report(ledger: Store, name: str, out: Path | None = None) -> Path:
-    """Write a study's report; by default beside its nebula, or where that would be for a study not yet finished.
+def write_report(view: View, out: Path | None = None) -> Path:
+    """Write a study's report; by default where its nebula is by default, whatever a row says of where that is.
 
-    Raises StudyError for an unknown study, StorageError where the page cannot be written.
+    Raises SettingsError for a file of another kind, StorageError where the page cannot be written.
     """
-    view = View.of(ledger, name)
-    path = out or report_path(Path(view.result.get("nebula") or f"nebulae/{name}.json"))
+    path = out or report_path(usual_nebula(view.name))
     if path.suffix != ".html":
         raise SettingsError(f"--out {path}: a file that ends in .html")
     write_atomically(path, page(view))
@@ -182,7 +181,7 @@ def _provenance(view: View) -> list[tuple[str, str]]:
         lines += [
             (
                 "target",
-                target["source"] + ("" if view.source else " (no longer there: this page has none of its sounds)"),
+                target["source"] + ("" if view.source else " (this page has none of its sounds)"),
             ),
             ("its content (SHA-256)", target["content"]),
             (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from urllib.parse import quote, unquote
+from urllib.parse import quote, quote_plus, unquote
 
 import sqlalchemy as sa
 
@@ -12,9 +12,14 @@ from nebula_tune.errors import StudyError
 from nebula_tune.storage.paths import DEFAULT_URL
 
 POSTGRES_LIKE = "postgresql://USER:PASSWORD@HOST:5432/DATABASE"
-SECRET = re.compile("pass(?!file)|pwd|secret|token|key$", re.I)  # in the name of a URL's setting
 URI_SETTINGS = {"mode", "cache", "immutable", "nolock", "psow", "vfs"}  # SQLite's, sqlite.org/uri.html
 DRIVER_SETTINGS = {"timeout", "uri", "isolation_level", "detect_types", "check_same_thread", "cached_statements"}
+# A setting or a login where the name of a host, a file or a database should be.
+STRAY = re.compile(r"\b(pass|passwd|password|pwd|secret|token)\s*=|^[^/]*:[^/]*@", re.I)
+PLAIN_SETTINGS = URI_SETTINGS | DRIVER_SETTINGS | {
+    "application_name", "connect_timeout", "host", "hostaddr", "passfile", "port", "service", "sslcert", "sslmode",
+    "sslrootcert", "target_session_attrs", "user",
+}  # fmt: skip
 PLACE = re.compile(r"(.*@)?([^/@:]*|\[[^/@]*\])(:\d+)?/[^/]*")  # login, host, port and database
 HIDDEN = "-hidden-"
 LEAST_SCRUBBED = 3  # letters of a password that is looked for in others' words; less is in any word
@@ -30,21 +35,32 @@ def normalise_url(url: str) -> str:
     backend = parsed.get_backend_name()
     if backend not in ("sqlite", "postgresql"):
         raise StudyError(f"--storage {_safe(url)}: nebula-tune keeps studies in sqlite or postgresql, not in {backend}")
+    if any(STRAY.search((part or "").removeprefix("file:")) for part in (parsed.host, parsed.database)):
+        way = DEFAULT_URL if backend == "sqlite" else POSTGRES_LIKE
+        raise StudyError(
+            f"--storage {_safe(url)}: a password or a login stands at the wrong place; write it like {way}"
+        )
     return _sqlite(url, parsed) if backend == "sqlite" else _postgresql(url, parsed)
 
 
 def shown(url: str) -> str:
-    """A normalised URL without its password."""
+    """A normalised URL without its password, and without the values of settings that may hold one."""
     parsed = sa.engine.make_url(url)
-    query = {name: HIDDEN if SECRET.search(name) else value for name, value in parsed.query.items()}
+    query = {name: value if name in PLAIN_SETTINGS else HIDDEN for name, value in parsed.query.items()}
+    if parsed.username and ":" in parsed.username:  # a login that was quoted as a whole
+        parsed = parsed.set(username=parsed.username.partition(":")[0], password=HIDDEN)
     return _rendered(parsed.set(query=query), hide_password=True).replace(HIDDEN, "***")
 
 
 def without_password(text: str, url: str) -> str:
     """Others' words with the password of a normalised URL taken out."""
     parsed = sa.engine.make_url(url)
-    secrets = [str(parsed.password or ""), *(str(value) for name, value in parsed.query.items() if SECRET.search(name))]
-    forms = {form for secret in secrets for form in (secret, quote(secret, safe=""), repr(secret)[1:-1])}
+    secrets = [str(parsed.password or ""), (parsed.username or "").partition(":")[2]]
+    for name, value in parsed.query.items():
+        if name not in PLAIN_SETTINGS:
+            secrets += [value] if isinstance(value, str) else value
+    secrets += [url] if any(secrets) else []
+    forms = {form for each in secrets for form in (each, quote(each, safe=""), quote_plus(each), repr(each)[1:-1])}
     for form in sorted(forms, key=len, reverse=True):
         if len(form) >= LEAST_SCRUBBED:
             text = text.replace(form, "***")
@@ -96,13 +112,13 @@ def _escaped(word: str) -> str:
 
 
 def _safe(url: str) -> str:
-    """As much of a refused URL as can hold no part of a password: all of it, or its beginning and its host."""
-    if re.match("sqlite", url) or not re.search("[@?:]", url):
-        return repr(url)
-    scheme = re.match(r"\w+(\+\w+)?:/*", url)
-    before, _, host = url.partition("@")
-    after = f"@{host.partition('?')[0]}" if url.count("@") == 1 and "?" not in before else ""
-    return repr(f"{scheme[0] if scheme else ''}...{after}")
+    """As much of a refused URL as can hold no part of a password: its beginning, or all of it."""
+    scheme = re.match(r"\w+(\+\w+)?://|(sqlite|postgres(ql)?)(\+\w+)?:/*", url)
+    start = scheme[0] if scheme else ""
+    place, mark, settings = url[len(start) :].partition("?")
+    if re.search("[@:;=&]", place) or "@" in settings:
+        return repr(f"{start}...")
+    return repr(f"{start}{place}{mark}{'...' if settings else ''}")
 
 
 def _rendered(parsed: sa.URL, hide_password: bool) -> str:

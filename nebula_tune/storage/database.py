@@ -11,10 +11,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from nebula_tune.errors import NebulaTuneError, StorageError, StudyError
+from nebula_tune.files import make_folder
 from nebula_tune.storage.address import shown, without_password
 from nebula_tune.storage.paths import database_file
 from nebula_tune.storage.reading import connector, may_be_written
-from nebula_tune.storage.schema import VERSION, bring_up_to_date, is_there
+from nebula_tune.storage.schema import VERSION, is_there
+from nebula_tune.storage.upgrades import OlderRunError, bring_up_to_date
 
 SQLITE_TIMEOUT = 60  # seconds to wait for another process's write; ?timeout= in the URL says otherwise
 CONNECT_TIMEOUT = 10  # seconds to wait for a server that does not answer
@@ -65,9 +67,11 @@ def _advice(message: str) -> str:
 def open_storage(url: str, create: bool, reading: bool = False) -> Any:
     """Optuna's storage on a normalised URL, with our own tables beside Optuna's.
 
-    With ``reading`` a database's file that may not be written is opened all the same, to be read.
+    With ``reading`` a database's file that may not be written is opened all the same, to be read; so is one of an older
+    version that a run of that version works on.
 
-    Raises StudyError where there is no database and ``create`` is false, or for one of a newer version.
+    Raises StudyError where there is no database and ``create`` is false, or for one of a newer version, or where a run
+    of an older version works on it.
     """
     from optuna.storages import RDBStorage
 
@@ -84,13 +88,17 @@ def open_storage(url: str, create: bool, reading: bool = False) -> Any:
             with database_errors(url):
                 return _read_only(RDBStorage, url, file)
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(file.parent)
         except OSError as error:
             raise StorageError(f"cannot make folder {file.parent}: {error.strerror}") from error
     with database_errors(url):
         for pause in (0.2, 0.5, 1.0):
             try:
                 return _connect(RDBStorage, url, arguments, create)
+            except OlderRunError:
+                if not reading or file is None:
+                    raise
+                return _read_only(RDBStorage, url, file)
             except sa.exc.DatabaseError as error:
                 if not any(word in str(error) for word in ("exists", "UNIQUE")):
                     raise
@@ -102,7 +110,7 @@ def _read_only(storage_class: Any, url: str, file: Path) -> Any:
     """A storage on a file that may not be written; its tables are brought up to date in a copy only."""
     connect = connector(file, VERSION, SQLITE_TIMEOUT)
     storage = storage_class(url, engine_kwargs={"creator": connect}, skip_table_creation=True)
-    bring_up_to_date(storage.engine, shown(url))
+    bring_up_to_date(storage.engine, shown(url), watched=False)
     return storage
 
 

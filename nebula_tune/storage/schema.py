@@ -1,18 +1,17 @@
-"""Our own tables beside Optuna's, their version, and how a database of an older version is brought up to it."""
+"""Our own tables beside Optuna's, and their version."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from nebula_tune.errors import StudyError
 from nebula_tune.words import kept, name_kept
 
-VERSION = 2
+VERSION = 3
 
 metadata = sa.MetaData()
 schema = sa.Table("nebula_tune_schema", metadata, sa.Column("version", sa.Integer, primary_key=True))
@@ -35,6 +34,11 @@ studies = sa.Table(
     sa.Column("owner_started", sa.String(64)),  # the process's start, since process ids come round again
     sa.Column("owner_token", sa.String(32)),
     sa.Column("heartbeat", sa.Integer, nullable=False, default=0),
+    sa.Column("owner_boot", sa.String(64)),  # the owner's machine since it was started
+    sa.Column("owner_namespace", sa.String(64)),  # in which the owner's process id counts
+    sa.Column("owner_user", sa.String(255)),  # login name
+    sa.Column("stop_asked", sa.String(32)),  # the token of the owner that is asked to stop
+    sa.Column("stop_asked_by", sa.String(255)),  # user and host
 )
 targets = sa.Table(
     "nebula_tune_targets",
@@ -74,6 +78,12 @@ exports = sa.Table(
     sa.Column("nebula", sa.Text, nullable=False),  # JSON, torchsynth's format
     sa.Column("written", sa.DateTime, nullable=False),  # UTC
 )
+places = sa.Table(
+    "nebula_tune_places",
+    metadata,
+    sa.Column("place", sa.String(32), primary_key=True),  # what lies there
+    sa.Column("path", sa.Text, nullable=False),
+)
 OF_STUDY = (targets, reevaluations, score_cards, exports)  # rows that go where their study goes
 CARDS = ("heldout", "spread")
 FITTED = "fitted_constellation"  # kept with a result, and no part of its report
@@ -82,48 +92,6 @@ FITTED = "fitted_constellation"  # kept with a result, and no part of its report
 def is_there(engine: sa.Engine) -> bool:
     """Whether a database has our tables."""
     return sa.inspect(engine).has_table(schema.name)
-
-
-def bring_up_to_date(engine: sa.Engine, shown: str) -> None:
-    """Make our tables where there are none, and bring older ones to this version.
-
-    Raises StudyError where a newer nebula-tune made them.
-    """
-    if is_there(engine):
-        with engine.connect() as connection:
-            version = connection.execute(sa.select(sa.func.max(schema.c.version))).scalar()
-        if version == VERSION:
-            return
-        if version is not None and version > VERSION:
-            raise StudyError(
-                f"database {shown} was written by a newer nebula-tune (schema {version}, this one knows "
-                f"{VERSION}); upgrade nebula-tune, or give another --storage"
-            )
-    metadata.create_all(engine)
-    with engine.begin() as connection:
-        if connection.execute(sa.select(schema.c.version)).first() is None:
-            connection.execute(schema.insert().values(version=VERSION))
-        for older, upgrade in UPGRADES.items():
-            claim = schema.update().where(schema.c.version == older).values(version=older + 1)
-            if connection.execute(claim).rowcount:  # of two processes one does it; the other waits for it here
-                upgrade(connection)
-
-
-def _to_2(connection: sa.Connection) -> None:
-    """Targets, score cards and exports, which were JSON in the study's row, get tables of their own."""
-    for row in connection.execute(sa.select(studies)).mappings().all():
-        origin = json.loads(row["origin"])
-        target = origin.pop("target", None)
-        if target:
-            connection.execute(targets.insert().values(**target_row(row["name"], target)))
-        change = {"origin": json.dumps(origin)}
-        if row["result"] is not None:
-            report = json.loads(row["result"])
-            change["result"] = write_outcome(connection, row["name"], report, report.pop("entries"))
-        connection.execute(studies.update().where(studies.c.name == row["name"]).values(**change))
-
-
-UPGRADES: dict[int, Callable[[sa.Connection], None]] = {1: _to_2}
 
 
 def target_row(study: str, target: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,9 +9,8 @@ import sqlalchemy as sa
 from nebula_tune.errors import StudyError
 from nebula_tune.storage.address import shown
 from nebula_tune.storage.ledger import Ledger
+from nebula_tune.storage.owner import NOBODY
 from nebula_tune.storage.schema import OF_STUDY, studies
-
-OWNER = ("owner_host", "owner_pid", "owner_started", "owner_token")
 
 
 def copy_study(source: Ledger, target: Ledger, name: str) -> int:
@@ -64,7 +63,7 @@ def copy_study(source: Ledger, target: Ledger, name: str) -> int:
         for table, old_rows in ours_too.items():
             if old_rows:
                 connection.execute(table.insert(), [dict(entry) for entry in old_rows])
-        connection.execute(studies.insert().values(**row | dict.fromkeys(OWNER) | {"heartbeat": 0}))
+        connection.execute(studies.insert().values(**row | NOBODY | {"heartbeat": 0}))
 
     target.database.run(insert, patient=False)
     return len(rows)

@@ -104,6 +104,7 @@ class Coordinator:
     prior_cost: float = 0.0
     choose: Callable[[Sequence[Snapshot]], Point] | None = None
     failed: int = 0
+    phase: str = ""
     early: list[EndedEarly] = field(default_factory=list)
     _pending: list[tuple[TrialKey, str, Point, int, Score | Failure]] = field(default_factory=list)
 
@@ -150,6 +151,7 @@ class Coordinator:
         name = " + ".join(dict.fromkeys(phase.name for phase in phases))
         known = sum(key[0] == phase.number for key in self._known for phase in phases)
         total = sum(phase.settings.trials for phase in phases)
+        self.phase = name
         self.observer.phase(name, known, total)
         self.ledger.update(self.name, phase=name)
         log.info("phase", extra={"fields": {"phase": name, "done": known, "total": total}})
@@ -226,6 +228,18 @@ class Coordinator:
         """The best value of a trial with decided flags, in the generations told so far."""
         return min(self._scored)[0] if self._scored else None
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Trials of the study by state: complete, failed."""
+        stored = sum(score is not None for score in self._known.values())
+        complete = stored + self._session - self.failed
+        return {"complete": complete, "failed": len(self._known) + self._session - complete}
+
+    @property
+    def rate(self) -> float:
+        """Trials a second since this process began with the study."""
+        return self._session / (time.monotonic() - self._began)
+
     def _count(self, key: TrialKey, outcome: Score | Failure) -> None:
         self._session += 1
         details = {"error": outcome.message} if isinstance(outcome, Failure) else {"value": outcome.value}
@@ -254,8 +268,7 @@ class Coordinator:
             if self.written is not None and isinstance(outcome, Score):
                 self.written(row, key, sampler, point, outcome)
         if self._session:
-            elapsed = time.monotonic() - self._began
-            self.ledger.update(self.name, rate=self._session / elapsed, workers=self.executor.workers)
+            self.ledger.update(self.name, rate=self.rate, workers=self.executor.workers)
 
     def _reevaluate(self, ends: Sequence[Point]) -> Point:
         """Score the best trials, and where each phase ended, again on common sounds; the best mean is the result."""
@@ -266,6 +279,7 @@ class Coordinator:
         candidates = [*reversed(ends), *best]
         again = Reevaluation(len(candidates), settings.repeats, settings.halving)
         known = self.ledger.reevaluated(self.name)
+        self.phase = REEVALUATE
         self.observer.phase(REEVALUATE, len(known), again.total)
         self.ledger.update(self.name, phase=REEVALUATE)
         while pairs := again.ask():

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nebula_tune.errors import StorageError
+from nebula_tune.files import make_folder, not_for_all
 from nebula_tune.notices import instead_of_stderr
 from nebula_tune.words import all_printable, printable
 
@@ -21,8 +22,9 @@ ROOT = "nebula_tune"
 class JsonLines(logging.Formatter):
     """A record as one line of JSON: time (UTC), level, event, study, host, process, and the record's own fields."""
 
-    def __init__(self, study: str) -> None:
+    def __init__(self, study: str, scrubbed: Callable[[str], str]) -> None:
         super().__init__()
+        self._scrubbed = scrubbed
         self._common = {"study": study, "host": socket.gethostname(), "process": os.getpid()}
 
     def format(self, record: logging.LogRecord) -> str:
@@ -31,6 +33,8 @@ class JsonLines(logging.Formatter):
         line |= getattr(record, "fields", {})
         if record.exc_info and record.exc_info[1]:
             line["error"] = repr(record.exc_info[1])
+        if "error" in line:
+            line["error"] = self._scrubbed(str(line["error"]))
         return json.dumps(all_printable(line), default=lambda other: printable(str(other)))
 
 
@@ -46,17 +50,27 @@ class _ToReporter(logging.Handler):
 
 
 @contextmanager
-def run_log(path: Path, study: str, note: Callable[[str], None]) -> Iterator[None]:
+def run_log(
+    path: Path, study: str, note: Callable[[str], None], scrubbed: Callable[[str], str] = str
+) -> Iterator[None]:
     """Everything nebula-tune logs while inside goes to the file (appended), its warnings also to ``note``.
 
-    Raises StorageError where the file cannot be written.
+    Args:
+        path: the file.
+        study: the study's name.
+        note: told each warning.
+        scrubbed: takes out of an error's words what nobody should read.
+
+    Raises:
+        StorageError: where the file cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
+        open(path, "ab", opener=not_for_all).close()
         file = logging.FileHandler(path, encoding="utf-8")
     except OSError as error:
         raise StorageError(f"cannot write log {path}: {error.strerror}; give another --log") from error
-    file.setFormatter(JsonLines(study))
+    file.setFormatter(JsonLines(study, scrubbed))
     root = logging.getLogger(ROOT)
     before = root.level
     root.setLevel(logging.INFO)

@@ -9,7 +9,7 @@ from typing import Any
 
 from nebula_tune.errors import StudyError
 from nebula_tune.nebula import Nebula
-from nebula_tune.storage.lease import BEAT
+from nebula_tune.storage.owner import BEAT
 from nebula_tune.storage.store import Store, Stored
 from nebula_tune.study.coordinator import REEVALUATE
 from nebula_tune.study.plan import Plan

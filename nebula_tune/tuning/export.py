@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from nebula_tune.constellation import Constellation
 from nebula_tune.documents import read_json
-from nebula_tune.errors import NebulaError, SettingsError
+from nebula_tune.errors import SettingsError
 from nebula_tune.files import constellation_path, provenance_path, write_atomically
 from nebula_tune.nebula import Nebula
 from nebula_tune.report.page import report_path, write_report
+from nebula_tune.report.view import Ours, View
 from nebula_tune.storage.address import shown
 from nebula_tune.storage.ledger import Ledger
 from nebula_tune.storage.store import Store
@@ -54,7 +54,7 @@ class Finished:
             return None
         report, entries = known
         kept = ledger.constellation(name)
-        constellation = Constellation.from_json(kept) if kept else _from_its_file(report, row["identity"])
+        constellation = Constellation.from_json(kept) if kept else Constellation.beside(out, row["identity"])
         report |= {"storage": shown(ledger.url), "nebula": str(out)}
         if "constellation" in report:
             report["constellation"] |= {"file": str(constellation_path(out))}
@@ -96,15 +96,6 @@ class Finished:
                 write_atomically(path, f"{json_text(provenance)}\n".encode())
             elif self.constellation is not None:
                 replace(self.constellation, provenance=provenance).save(path)
-
-
-def _from_its_file(report: Mapping[str, Any], identity: str) -> Constellation | None:
-    """A study's constellation from the file that its report names, where that still is this study's."""
-    try:
-        constellation = Constellation.load(report["constellation"]["file"])
-    except (KeyError, NebulaError):
-        return None
-    return constellation if constellation.provenance.get("identity") == identity else None
 
 
 def refuse_foreign_file(out: Path, identity: str | None, force: bool, nebula: Nebula | None = None) -> None:
@@ -166,7 +157,8 @@ def make_page(study: ResolvedStudy, ledger: Store) -> None:
         return
     study.reporter.note("making the report")
     try:
-        write_report(ledger, study.name, report_path(study.out))
+        ours = Ours(study.source, study.plan, study.out)
+        write_report(View.of(ledger, study.name, ours), report_path(study.out))
     except Exception as error:
         log.info("no report", extra={"fields": {"error": repr(error)}})
         study.reporter.note(f"no report could be made: {error}; the study is finished all the same")

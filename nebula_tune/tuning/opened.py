@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import sqlalchemy as sa
 
 from nebula_tune import __version__
 from nebula_tune.corpus.source import NebulaSounds
 from nebula_tune.errors import NebulaTuneError, StopRequested, StudyError
+from nebula_tune.storage.address import without_password
 from nebula_tune.storage.lease import Lease
 from nebula_tune.storage.ledger import Ledger
+from nebula_tune.storage.paths import database_file
+from nebula_tune.storage.places import artifacts_root, set_artifacts_root
 from nebula_tune.study.editions import with_gains
 from nebula_tune.study.plan import brought_up_to_date, stored_json
 from nebula_tune.study.run_log import run_log
@@ -72,7 +77,7 @@ class OpenedStudy:
         path, note = kept_at(study.options)[LOG], study.reporter.note
         out, force = study.out, study.options.output.force
         with (
-            run_log(path, study.name, note),
+            run_log(path, study.name, note, partial(without_password, url=ledger.url)),
             Lease(ledger, study.name, note) as lease,
             claimed(out, study.name, self.identity),
         ):
@@ -148,6 +153,7 @@ def open_study(study: ResolvedStudy) -> OpenedStudy | Finished:
     stored = ledger.begin(name, study.plan.resolved(), kept, origin["target"])
     if stored_json(stored, "origin")["versions"] != origin["versions"]:
         note("this study began under other versions or another device; the last bits may differ")
+    _name_artifacts(study, ledger)
     yardstick = Yardstick.read(origin["yardstick"])
     return OpenedStudy(study, ledger, target, yardstick, stored["identity"], stored["seconds"], origin)
 
@@ -174,6 +180,27 @@ def _try_out(study: ResolvedStudy) -> None:
     kept = kept_at(study.options)
     try_out_log(kept[LOG])
     try_out_folder(kept[ARTIFACTS])
+
+
+def _name_artifacts(study: ResolvedStudy, ledger: Ledger) -> None:
+    """Name the folder of sounds and pictures in the database where it names none, so that every dashboard finds it.
+
+    What lies beside a database is found without, wherever both are moved. A folder that the database names already is
+    somebody's else: it is told, and never written to because of that.
+    """
+    given = study.options.output.artifacts
+    if given is None and database_file(ledger.url) is not None:
+        return
+    folder = str(kept_at(study.options)[ARTIFACTS].absolute())
+    named = ledger.database.call(lambda _: artifacts_root(ledger.engine))
+    if named is None:
+        with suppress(sa.exc.IntegrityError):  # another run named one just now
+            set_artifacts_root(ledger.engine, folder)
+    elif named != folder:
+        study.reporter.note(
+            f"warning: sounds and pictures of this database are in {named}, those of this run go to {folder}, where "
+            "other users' dashboards do not look; --artifacts names a folder for all"
+        )
 
 
 def _adds(study: ResolvedStudy, ledger: Ledger) -> bool:

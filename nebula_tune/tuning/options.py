@@ -53,6 +53,8 @@ class ExecutionOptions:
     gpu_share: float
     task_timeout: float | None
     time_limit: float | None
+    metrics_port: int | None
+    metrics_host: str
 
 
 @dataclass(frozen=True, kw_only=True)

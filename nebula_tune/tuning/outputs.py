@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nebula_tune.errors import SettingsError
-from nebula_tune.files import constellation_path, provenance_path
+from nebula_tune.files import constellation_path, make_folder, not_for_all, provenance_path
 from nebula_tune.report.page import report_path
 from nebula_tune.storage.address import normalise_url
 from nebula_tune.storage.paths import database_file, default_artifacts, default_log
@@ -94,7 +94,7 @@ def try_out(files: Iterable[tuple[str, Path]]) -> None:
     for what, path in files:
         with _refusing(f"{what}, {path}", "place"):
             _refuse_other_than_file(path)
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             _write_and_remove(path.with_name(f".{path.name}.{secrets.token_hex(4)}"))
 
 
@@ -111,7 +111,7 @@ def try_out_database(url: str) -> None:
         if file.exists():
             return
         with suppress(OSError):
-            file.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(file.parent)
         if file.parent.is_dir():
             _write_and_remove(Path(f"{file}{max(SQLITE_FILES, key=len)}"))
 
@@ -119,15 +119,15 @@ def try_out_database(url: str) -> None:
 def try_out_log(path: Path) -> None:
     """See that lines can be added to a log. Raises SettingsError."""
     with _refusing(f"log {path}", "--log"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "ab"):
+        make_folder(path.parent)
+        with open(path, "ab", opener=not_for_all):
             pass
 
 
 def try_out_folder(path: Path) -> None:
     """See that a folder is there or can be made, and takes files. Raises SettingsError."""
     with _refusing(f"to folder {path}", "--artifacts"):
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
         _write_and_remove(path / f".{secrets.token_hex(18)}")
 
 
@@ -198,8 +198,8 @@ def _locked(claim: Path) -> int | None:
     """A claim's file, open and locked; None where another process has it."""
     while True:
         try:
-            claim.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(claim, os.O_RDWR | os.O_CREAT, 0o666)
+            make_folder(claim.parent)
+            descriptor = os.open(claim, os.O_RDWR | os.O_CREAT, 0o664)
         except OSError as error:
             raise SettingsError(f"cannot write {claim}: {error.strerror}; give another --out") from error
         try:

@@ -16,6 +16,7 @@ from nebula_tune.storage.lease import Lease
 from nebula_tune.storage.schema import public_target
 from nebula_tune.study.status import trial_counts
 from nebula_tune.tuning.export import make_page, page_of
+from nebula_tune.tuning.metrics import Metrics, measured
 from nebula_tune.tuning.opened import OpenedStudy, open_study
 from nebula_tune.tuning.options import Options
 from nebula_tune.tuning.outputs import ARTIFACTS, kept_at
@@ -53,29 +54,34 @@ def run(options: Options, reporter: Reporter) -> Result:
     Raises NebulaTuneError; KeyboardInterrupt and StopRequested leave the study resumable.
     """
     study = resolve(options, reporter)
-    opened = open_study(study)
-    if isinstance(opened, OpenedStudy):
-        with opened.running() as lease:
-            result = _work(opened, lease)
-        make_page(study, opened.ledger)
-    else:
-        result = Result(opened.nebula, opened.report)
+    with measured(options.execution, study.name, reporter.note) as metrics:
+        opened = open_study(study)
+        if isinstance(opened, OpenedStudy):
+            with opened.running() as lease:
+                result = _work(opened, lease, metrics)
+            make_page(study, opened.ledger)
+        else:
+            result = Result(opened.nebula, opened.report)
     return replace(result, report=result.report | page_of(study.out))
 
 
-def _work(opened: OpenedStudy, lease: Lease) -> Result:
+def _work(opened: OpenedStudy, lease: Lease, metrics: Metrics) -> Result:
     """Search, fit, judge, export; the seconds it took are kept, whatever happens."""
     study, ledger, options = opened.study, opened.ledger, opened.study.options
     limit = options.execution.time_limit
     began = time.monotonic()
     deadline = began + 60 * limit if limit is not None else None
     gallery = Gallery(ledger, study.name, study.plan, study.source, kept_at(options)[ARTIFACTS])
+    metrics.stage = "workers"
     with study.where.make(scorer_spec(opened), study.reporter.note) as executor, gallery:
         try:
             announce(opened, executor)
             coordinator = coordinator_of(opened, executor, lease, gallery, deadline)
+            metrics.stage, metrics.coordinator = "search", coordinator
             point, searched = search(coordinator)
+            metrics.stage = "fit"
             fitted = fit(opened, coordinator, point)
+            metrics.stage = "judge"
             judged = judge(opened, executor, point, fitted)
             gallery.judged(judged.heldout)
         finally:

@@ -37,6 +37,8 @@ def tune(
     out: str | None = None,
     force: bool = False,
     time_limit: float | None = None,
+    metrics_port: int | None = None,
+    metrics_host: str = "127.0.0.1",
     group_by: str = "auto",
     against: str | None = None,
     synth: str = "voice",
@@ -77,6 +79,8 @@ def tune(
         out: The exported nebula. [default: nebulae/NAME.json]
         force: Replace ``out`` even if it is not this study's.
         time_limit: Stop cleanly after so many minutes; resumable.
+        metrics_port: Tell Prometheus how the run gets on, at this port's /metrics, until it ends; 0 for any free port.
+        metrics_host: Address where ``metrics_port`` listens; it has no login.
         group_by: What is held out together: folder, file, or auto (folder where at least 30 folders hold several
             sounds).
         against: A second real corpus for the score card.

@@ -156,7 +156,7 @@ def test_wrong_checkpoints_are_one_clear_line(coala_weights, tmp_path):
         Coala(weights=tmp_path / "bad.pt")
     with pytest.raises(EmbeddingError, match="not a checkpoint of coala-dual-e-c"):
         Coala("dual-e-c", weights=coala_weights / CHECKPOINTS["cnn"])
-    with pytest.raises(EmbeddingError, match=r"nowhere.pt cannot be read for Coala: No such file"):
+    with pytest.raises(EmbeddingError, match=r"nowhere.pt cannot be read as Coala weights: No such file"):
         Coala(weights=tmp_path / "nowhere.pt")
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from nebula_tune.corpus.source import Source
+from nebula_tune.report.view import Ours, View
 from nebula_tune.storage.ledger import Ledger
 from tests.study.tiny import TinyStudy, make_target
 
@@ -20,6 +22,11 @@ class Reported(TinyStudy):
     @property
     def ledger(self) -> Ledger:
         return Ledger(self.storage, create=False)
+
+    @property
+    def view(self) -> View:
+        """The study, with its target."""
+        return View.of(self.ledger, "tiny", Ours(Source.parse(str(self.target))))
 
 
 @pytest.fixture(scope="session")

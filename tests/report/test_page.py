@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
+import shutil
 import signal
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,7 +24,7 @@ from nebula_tune.errors import NebulaTuneError
 from nebula_tune.nebula import Nebula
 from nebula_tune.report import clouds
 from nebula_tune.report.page import page, write_report
-from nebula_tune.report.view import View, _constellation
+from nebula_tune.report.view import View, usual_nebula
 from nebula_tune.results import figure
 from nebula_tune.storage.ledger import Ledger
 from tests.report.conftest import Reported
@@ -115,11 +120,11 @@ def test_without_its_target_a_page_is_made_and_says_so(reported: Reported, tmp_p
     moved = reported.target.with_name("elsewhere")
     reported.target.rename(moved)
     try:
-        out = write_report(reported.ledger, "tiny", tmp_path / "out.html")
+        out = write_report(reported.view, tmp_path / "out.html")
     finally:
         moved.rename(reported.target)
     text = out.read_text()
-    assert "no longer" in Reader(text).text
+    assert "are not here" in Reader(text).text
     assert [cloud["name"] for cloud in sounds(text)["map"]] == ["start", "drum", "tuned"]
 
 
@@ -144,7 +149,7 @@ def test_diversity_shows_the_spread(tmp_path: Path) -> None:
 
 
 def test_what_the_voice_cannot_reach_is_shown_where_it_was_diagnosed(reported: Reported) -> None:
-    view = View.of(reported.ledger, "tiny")
+    view = reported.view
     reach = {
         "pool": 6144, "unreached": 0.25, "median_ratio": 0.8,
         "clusters": [{"cluster": 3, "size": 9, "unreached": 7, "median_ratio": 2.345, "examples": ["03.wav", "x"]}],
@@ -159,11 +164,10 @@ def test_what_the_voice_cannot_reach_is_shown_where_it_was_diagnosed(reported: R
 
 
 def test_another_ear_and_a_constellation_are_shown_where_there_are_some(reported: Reported, tmp_path: Path) -> None:
-    view = View.of(reported.ledger, "tiny")
-    file = tmp_path / "tiny.constellation.json"
+    view = reported.view
     atoms = np.random.default_rng(0).normal(size=(5, 78))
     names = view.plan.synth.panel.names
-    Constellation(view.plan.start, names, atoms, np.ones(5), 0.3).save(file)
+    constellation = Constellation(view.plan.start, names, atoms, np.ones(5), 0.3)
     rows = view.result["heldout"]
     told = {"real": "held out", "real_sounds": 8, "start": 0.97, "tuned": 0.73}
     object.__setattr__(view, "result", {
@@ -174,13 +178,11 @@ def test_another_ear_and_a_constellation_are_shown_where_there_are_some(reported
             "heldout": {"tuned": {**rows["tuned"], "mmd_unbiased": 0.01234}},
         },
         "constellation": {
-            "file": str(file), "atoms": 5, "effective_atoms": 5.0, "spread": 0.3,
+            "file": "tiny.constellation.json", "atoms": 5, "effective_atoms": 5.0, "spread": 0.3,
             "novelty": {"to_target": 123.456, "among_real": 0.5, "copies": 0.125},
         },
     })  # fmt: skip
-    made = _constellation(view.result)
-    assert made is not None
-    object.__setattr__(view, "nebulae", {**view.nebulae, "constellation": made})
+    object.__setattr__(view, "nebulae", {**view.nebulae, "constellation": constellation})
     text = page(view).decode()
     for words in ("Under scattering", "0.01234", "tuned 0.73", "5 atoms", "123.5", "12.5 %"):
         assert words in text, words
@@ -189,7 +191,7 @@ def test_another_ear_and_a_constellation_are_shown_where_there_are_some(reported
 
 
 def test_judges_come_first_then_what_was_chosen_and_the_distance_under_each_embedding(reported: Reported) -> None:
-    view = View.of(reported.ledger, "tiny")
+    view = reported.view
     figures = {"start": 0.98, "drum": 0.9, "tuned": 0.7123}
     scored = [
         replace(one, score=replace(one.score, by_embedding={"ear": 0.5 + one.key[1], "eye": 0.25}))
@@ -220,7 +222,7 @@ def test_judges_come_first_then_what_was_chosen_and_the_distance_under_each_embe
 
 
 def test_a_study_without_a_trial_has_a_page(reported: Reported) -> None:
-    view = View.of(reported.ledger, "tiny")
+    view = reported.view
     status = {**view.status, "state": "running", "best": None, "complete": 0}
     nebulae = {name: view.nebulae[name] for name in ("start", "drum")}
     bare = replace(view, status=status, trials=(), result={}, nebulae=nebulae)
@@ -237,7 +239,7 @@ def test_an_embedding_that_is_not_here_leaves_out_the_map_alone(
         raise EmbeddingError("no weights here")
 
     monkeypatch.setattr(clouds, "embeddings", missing)
-    text = page(View.of(reported.ledger, "tiny")).decode()
+    text = page(reported.view).decode()
     assert "There is no map: no weights here" in text and "listen" in Reader(text).ids
 
 
@@ -245,7 +247,7 @@ def test_an_embedding_that_takes_long_is_replaced_on_the_map_and_the_page_says_s
     reported: Reported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clouds, "_affordable", lambda heard, count: 3)
-    made = clouds.the_map(View.of(reported.ledger, "tiny"))
+    made = clouds.the_map(reported.view)
     assert "takes long on this machine" in made.note
     assert [len(cloud["places"]) for cloud in made.clouds] == [24] * 4
 
@@ -255,7 +257,64 @@ def test_an_embedding_that_takes_long_is_replaced_on_the_map_and_the_page_says_s
 )
 def test_what_cannot_be_is_refused(reported: Reported, tmp_path: Path, name: str, out: str, words: str) -> None:
     with pytest.raises(NebulaTuneError, match=words):
-        write_report(reported.ledger, name, tmp_path / out)
+        write_report(View.of(reported.ledger, name), tmp_path / out)
+
+
+@pytest.fixture
+def handed_on(reported: Reported, tmp_path: Path) -> Callable[..., Path]:
+    """The study's database as others hand it on, with rows that they changed."""
+
+    def handed_on(**changes: Callable[[str], str]) -> Path:
+        copy = tmp_path / "theirs.db"
+        shutil.copyfile(reported.folder / "studies.db", copy)
+        with closing(sqlite3.connect(copy)) as connection, connection:
+            for place, change in changes.items():
+                table, column = place.split("__")
+                [value] = connection.execute(f"SELECT {column} FROM nebula_tune_{table}").fetchone()
+                connection.execute(f"UPDATE nebula_tune_{table} SET {column} = ?", [change(value)])
+        return copy
+
+    return handed_on
+
+
+def test_no_row_decides_where_a_report_is_written_or_what_it_reads(
+    handed_on: Callable[..., Path], call, tmp_path: Path
+) -> None:
+    private = make_target(tmp_path / "private", 3)
+    weights = tmp_path / "weights.pt"
+    os.mkfifo(weights)  # who opens it waits for ever
+
+    def elsewhere(result: str) -> str:
+        return json.dumps({**json.loads(result), "nebula": f"{tmp_path}/private/other.json"})
+
+    def with_weights(settings: str) -> str:
+        changed = json.loads(settings)
+        changed["study"]["embedding"]["weights"] = str(weights)
+        return json.dumps(changed)
+
+    database = handed_on(
+        studies__result=elsewhere,
+        studies__settings=with_weights,
+        exports__path=lambda _: f"{tmp_path}/private/other.json",
+        targets__source=lambda _: str(private),
+    )
+    made = call("report", "tiny", "--storage", f"sqlite:///{database}")
+    assert made.code == 0, made.err
+    assert made.out == "report: nebulae/tiny.report.html\n" and "--target FOLDER" in made.err
+    assert not [path for path in private.iterdir() if path.suffix != ".wav"]
+    text = (tmp_path / "nebulae" / "tiny.report.html").read_text()
+    assert [cloud["name"] for cloud in sounds(text)["map"]] == ["start", "drum", "tuned"]
+    assert "is not read" in Reader(text).text
+    made = call("report", "tiny", "--storage", f"sqlite:///{database}", "--target", "private", "--out", "x.html")
+    assert made.code == 0 and made.err == "", made.err
+    assert "target" in sounds((tmp_path / "x.html").read_text())["players"]
+    assert "does not exist" in call("report", "tiny", "--storage", f"sqlite:///{database}", "--target", "nowhere").line
+
+
+@pytest.mark.parametrize("name", ["../up", "/tmp/x", ".hidden", "a/b"])
+def test_a_name_that_leads_elsewhere_is_no_files_name(name: str) -> None:
+    with pytest.raises(NebulaTuneError, match="give --out"):
+        usual_nebula(name)
 
 
 def test_a_page_that_cannot_be_made_fails_no_run(tmp_path: Path) -> None:

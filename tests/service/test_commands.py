@@ -90,6 +90,7 @@ class Compose:
     def filled(self, text: str) -> str:
         text = re.sub(r"\$\{POSTGRES_PASSWORD:\?[^}]*\}", "secret", text)
         text = re.sub(r"\$\{RAY_AUTH_TOKEN:\?[^}]*\}", TOKEN, text).replace("$$", "$")
+        text = re.sub(r"\$\{\w+:-(\w+)\}", r"\1", text)  # what has a default
         for theirs, ours in self._places.items():
             text = text.replace(theirs, ours)
         return re.sub(r"\b(6379|8080)\b", lambda found: str(self.ports[found[0]]), text)
@@ -134,8 +135,9 @@ def test_every_service_of_the_compose_file_runs(
 
 def test_a_run_as_a_ray_job(machine: Machine, target: Path, undisturbed: TinyStudy) -> None:
     study = TinyStudy(machine.folder, target)
-    head, server = free_port(), free_port()
+    head, server, agent = free_port(), free_port(), free_port()
     arguments = f"ray start --head --port={head} --dashboard-port={server} --num-cpus=2 --num-gpus=0 --block"
+    arguments += f" --dashboard-agent-listen-port={agent}"
     machine.start(arguments.split(), NEBULA_TUNE_STORAGE=study.storage)
     page = (ROOT / "docs/service.md").read_text()
     shown = re.search(r"ray job submit.*?\n\n", page, re.DOTALL)
@@ -148,6 +150,9 @@ def test_a_run_as_a_ray_job(machine: Machine, target: Path, undisturbed: TinyStu
     wait_for(lambda: machine.succeeds(submit), 240)  # refused until the head and its job server are ready
     job = re.search(r"Job '(\S+)' submitted", machine.log.read_text())
     assert job
+    for port, place in ((agent, "local_raylet_healthz"), (server, "gcs_healthz")):  # KubeRay's probes have no token
+        probe = f"wget --tries 1 -T 10 -q -O- http://localhost:{port}/api/{place} | grep success"
+        assert machine.run(["bash", "-c", probe]).strip() == "success"
 
     wait_for(study.nebula.exists, 240)
     wait_for(lambda: "succeeded" in machine.run(["ray", "job", "status", *address, job[1]]))

@@ -60,7 +60,7 @@ def test_an_upgrade_that_fails_leaves_the_database_as_it_was(tmp_path: Path, mon
         raise OSError("no")
 
     with monkeypatch.context() as patch:
-        patch.setattr("nebula_tune.storage.schema.write_outcome", fail)
+        patch.setattr("nebula_tune.storage.upgrades.write_outcome", fail)
         with pytest.raises(OSError):
             Ledger(url)
     result = Ledger(url).result("golden")

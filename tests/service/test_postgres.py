@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psycopg
 import pytest
+import sqlalchemy as sa
 
 from nebula_tune.search import Space
 from nebula_tune.storage.connection import is_lost
 from nebula_tune.storage.ledger import Ledger, TrialWriter
 from nebula_tune.trial import Point
-from tests.service.postgres import Postgres, free_port
+from tests.service.postgres import PASSWORD, Postgres, free_port
 from tests.service.studies import ServiceStudy, assert_same, finish
 from tests.study.test_ledger import NAMES, score
 from tests.study.tiny import TRIALS, TinyStudy, command, let_go
@@ -29,12 +31,27 @@ def study(tmp_path: Path, target: Path, postgres: Postgres) -> ServiceStudy:
 
 def test_a_study_on_postgresql_equals_one_on_sqlite(study: ServiceStudy, undisturbed: TinyStudy) -> None:
     report = study.run()
-    assert "tests-only" not in report["storage"]
     assert_same(study, undisturbed)
+    assert PASSWORD not in str(report) and report["storage"].startswith("postgresql+psycopg://postgres:***@")
+    assert PASSWORD not in "".join(rows(study.storage))
+    files = [path for path in study.folder.rglob("*") if path.is_file()]
+    assert study.nebula in files and study.folder / "studies" / "nebula-tune.log" in files
+    assert not [path for path in files if PASSWORD.encode() in path.read_bytes()]
+
+
+def rows(url: str) -> Iterator[str]:
+    """All rows of all tables of a database."""
+    engine = Ledger(url).engine
+    with engine.connect() as connection:
+        for table in sa.inspect(engine).get_table_names():
+            yield from map(str, connection.execute(sa.text(f'SELECT * FROM "{table}"')))
 
 
 def test_a_killed_coordinator_goes_on_on_postgresql(study: ServiceStudy, undisturbed: TinyStudy) -> None:
     process = study.run_until(8)
+    shown = Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")
+    assert b"--storage" in shown and PASSWORD.encode() not in b" ".join(shown)  # nor in a list of processes
+    assert shown[shown.index(b"--storage") + 1].startswith(b"postgresql://***")
     process.kill()
     process.communicate()
     assert 0 < study.count() < TRIALS
@@ -105,7 +122,7 @@ def test_a_write_that_never_arrived_is_done_again(study: ServiceStudy) -> None:
 @pytest.mark.parametrize(
     ("change", "code", "message"),
     [
-        ({"password": "wrong"}, 2, "password authentication failed"),
+        ({"password": "wr0ng"}, 2, "password authentication failed"),
         ({"database": "nowhere"}, 2, 'database "nowhere" does not exist'),
         ({}, 1, "refused"),
     ],
@@ -117,6 +134,7 @@ def test_a_server_that_says_no_gets_one_clear_line(
     process = study.start()
     _, err = process.communicate(timeout=60)
     assert process.returncode == code
+    assert "wr0ng" not in err
     lines = err.strip().splitlines()
     assert len(lines) == 1 and lines[0].startswith("nebula-tune: database postgresql")
     assert message in lines[0] and "; check" in lines[0] and "wrong" not in lines[0]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 
 import numpy as np
 import optuna
 import pytest
 
+from nebula_tune.dashboard.gallery import remove_artifacts
 from nebula_tune.dashboard.trial_view import SPREAD, PageStorage
 from nebula_tune.search import Space
 from nebula_tune.storage.ledger import Ledger, TrialWriter
@@ -60,3 +62,20 @@ def test_new_trials_appear_and_a_study_of_another_identity_is_read_anew(ledger: 
     write(ledger, 3)
     assert ledger.study_row("one") == 1  # SQLite gives the number again
     assert len(page.get_all_trials(1)) == 3
+
+
+def test_only_artifacts_that_lie_in_their_folder_are_removed_whatever_rows_name(ledger: Ledger, tmp_path: Path) -> None:
+    write(ledger, 1)
+    folder = tmp_path / "artifacts"
+    folder.mkdir()
+    mine, link, other = (str(uuid.uuid4()) for _ in range(3))
+    outside = tmp_path / "precious"
+    for path in (folder / mine, folder / "named", outside, tmp_path / other):
+        path.write_text("kept")
+    (folder / link).symlink_to(outside)
+    for name in (mine, link, "named", "..", "", f"../{other}", "../precious", str(outside), f"{mine}/../../precious"):
+        for key in ("artifacts:", "dashboard:artifacts:1:"):
+            ledger.storage.set_study_system_attr(1, f"{key}{name}", "{}")
+    assert remove_artifacts(ledger, "one", folder) == 1
+    assert sorted(path.name for path in folder.iterdir()) == sorted([link, "named"])
+    assert outside.read_text() == (tmp_path / other).read_text() == "kept"

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from nebula_tune.embedding.checkpoint import LARGEST_FILE, content_of
 from nebula_tune.errors import EmbeddingError
 
 # (channels in, channels out) of the eight 3x3 convolutions; each is preceded by a batch normalisation of its input.
 CONVOLUTIONS = ((1, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 512), (512, 512))
 NORMALISED = (1, 64, 64, 128, 128, 256, 256, 512)  # channels of each batch normalisation
-LARGEST_FILE = 256 * 2**20  # bytes, unpacked; the official files are of 19 MB
 
 
 def expected_shapes() -> list[tuple[tuple[int, ...], ...]]:
@@ -52,20 +52,18 @@ def read_weights(path: str | Path) -> KerasWeights:
     openl3 0.2, which also hold the frontend's layer, will do. Raises EmbeddingError, naming file and layer.
     """
     path = Path(path)
+    content = content_of(path, "OpenL3")
     try:
-        with open(path, "rb") as file:
-            content: io.BufferedIOBase = file
-            if file.peek(2)[:2] == b"\x1f\x8b":
-                content = unpacked(file, path)
-            return KerasWeights(tuple(read_layers(content, path)))
+        file = unpacked(content, path) if content[:2] == b"\x1f\x8b" else io.BytesIO(content)
+        return KerasWeights(tuple(read_layers(file, path)))
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise EmbeddingError(f"{path} cannot be read as OpenL3 weights (.h5 or .h5.gz): {reason}") from error
 
 
-def unpacked(file: io.BufferedReader, path: Path) -> io.BytesIO:
+def unpacked(packed: bytes, path: Path) -> io.BytesIO:
     """A gzipped file's content."""
-    with gzip.GzipFile(fileobj=file) as stream:
+    with gzip.GzipFile(fileobj=io.BytesIO(packed)) as stream:
         content = stream.read(LARGEST_FILE + 1)
     if len(content) > LARGEST_FILE:
         raise EmbeddingError(f"{path} unpacks to over {LARGEST_FILE >> 20} MB: these are not OpenL3 weights")

@@ -13,7 +13,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nebula_tune.errors import SettingsError
-from nebula_tune.ranking.instruments.instrument import HELD, SAMPLE_RATE, SECONDS, Instrument, PlayedSounds, note
+from nebula_tune.ranking.instruments.instrument import (
+    HELD,
+    SAMPLE_RATE,
+    SECONDS,
+    Instrument,
+    PlayedSounds,
+    bank_content,
+    note,
+)
 
 BANKS = Path("/usr/share/amsynth/banks")
 PLUGIN = Path("/usr/lib/vst/amsynth_vst.so")
@@ -114,7 +122,7 @@ def read_banks(folder: Path) -> dict[str, dict[str, float]]:
     """Values of each preset by ``BANK-NUMBER-NAME``; a preset that is in several banks is taken once."""
     presets: dict[tuple[tuple[str, float], ...], str] = {}
     for path in sorted(folder.glob("*.bank")):
-        parts = path.read_text(encoding="utf-8", errors="replace").split("<preset>")[1:]
+        parts = bank_content(path).decode("utf-8", "replace").split("<preset>")[1:]
         for number, text in enumerate(parts, start=1):
             title = re.sub(r"[^A-Za-z0-9]+", "-", text.partition("<name>")[2].partition("\n")[0]).strip("-")
             values = re.findall(r"<parameter>\s+(\w+)\s+(\S+)", text)

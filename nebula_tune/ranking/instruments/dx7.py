@@ -11,7 +11,15 @@ import numpy as np
 
 from nebula_tune.corpus.cache import digest
 from nebula_tune.errors import SettingsError
-from nebula_tune.ranking.instruments.instrument import HELD, SAMPLE_RATE, SECONDS, Instrument, PlayedSounds, note
+from nebula_tune.ranking.instruments.instrument import (
+    HELD,
+    SAMPLE_RATE,
+    SECONDS,
+    Instrument,
+    PlayedSounds,
+    bank_content,
+    note,
+)
 
 BANKS = Path("/usr/share/hexter")  # Debian's package hexter
 SUFFIXES = (".syx", ".dx7")
@@ -57,7 +65,7 @@ def read_banks(folder: Path) -> dict[str, bytes]:
         )
     voices: dict[bytes, str] = {}
     for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()):
-        for number, voice in enumerate(_packed_voices(path.read_bytes()), start=1):
+        for number, voice in enumerate(_packed_voices(bank_content(path)), start=1):
             title = re.sub(r"[^A-Za-z0-9]+", "-", voice[NAME].decode("ascii", "replace")).strip("-")
             voices.setdefault(voice, f"{path.stem}-{number:03d}-{title}")
     if not voices:

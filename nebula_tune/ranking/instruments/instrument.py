@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nebula_tune.documents import UnreadableError, read_content
 from nebula_tune.errors import SettingsError
 
 PlayedSounds = NDArray[np.float32]
@@ -21,6 +23,7 @@ HELD = 3.0  # seconds between note on and note off
 # hundredths of a parameter's range.
 RANKS = {"pitch": range(21, 109), "velocity": range(1, 128), "timbre": range(101)}
 STEPS = {"pitch": 3, "velocity": 2, "timbre": 4}  # between ranks, where nothing else is asked
+LARGEST_BANK = 2**24  # bytes of a file of presets
 PITCH, VELOCITY = 69, 64  # of whatever is not swept: A440, and the middle
 
 
@@ -50,6 +53,14 @@ class Instrument(ABC):
         if step is not None and not 1 <= step <= len(RANKS[kind]) // 3:
             raise SettingsError(f"--step {step}: 1 to {len(RANKS[kind]) // 3} for {kind}")
         return list(RANKS[kind][:: step or STEPS[kind]])
+
+
+def bank_content(path: Path) -> bytes:
+    """A file of presets, whole. Raises SettingsError for one that is no file, or too large for presets."""
+    try:
+        return read_content(path, LARGEST_BANK)
+    except UnreadableError as error:
+        raise SettingsError(f"cannot read bank {path}: {error}") from error
 
 
 def note(kind: str, rank: int) -> tuple[int, int]:
