@@ -46,6 +46,10 @@ class StudyError(UserInputError):
     """A study cannot be opened, resumed or found."""
 
 
+class TakenOverError(NebulaTuneError):
+    """Another process has this one's study now, or removed it: this one may write nothing more of it."""
+
+
 class StorageError(NebulaTuneError):
     """The database or a file could not be read or written."""
 
@@ -55,7 +59,7 @@ class ScoringError(NebulaTuneError):
 
 
 class StopRequested(NebulaTuneError):
-    """The time limit is reached; the study can be resumed."""
+    """The time limit is reached, or somebody asked for it; the study can be resumed."""
 
     exit_code = 130
 

@@ -10,8 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-RUNNING = "running"  # all that is known of the start of a process where no system tells it
 ARGUMENTS = (45, 46)  # of what follows a process's name in /proc/PID/stat: where its arguments begin and end
+RUNNING = "running"  # all that is known of the start of a process where no system tells it
 LONGEST_SOCKET = 103  # bytes of a Unix socket's path: macOS's limit, less than Linux's
 
 

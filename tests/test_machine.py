@@ -31,9 +31,12 @@ def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_
             return read(path, *arguments, **named)  # type: ignore[arg-type]
 
         monkeypatch.setattr(Path, "read_text", without_proc)
+        monkeypatch.setattr(Path, "readlink", without_proc)
     if request.param == "macOS":
         (tmp_path / "ps").write_text(f"#!{sys.executable}\n" + PS)
         (tmp_path / "ps").chmod(0o755)
+        (tmp_path / "sysctl").write_text('#!/bin/sh\n[ "$*" = "-n kern.bootsessionuuid" ] && echo 6C9A-BOOT\n')
+        (tmp_path / "sysctl").chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     elif request.param != "Linux":
         monkeypatch.setenv("PATH", str(tmp_path))
@@ -62,6 +65,50 @@ def test_the_start_of_a_process_is_told_as_long_as_it_runs(system: str) -> None:
     assert machine.process_started(2**22 - 1) is None
     if system == "macOS":
         assert re.fullmatch(r"Fri Nov 27 20:43:\d\d 2026", mine)
+
+
+def test_a_machine_is_told_from_others_and_from_itself_after_a_start(
+    system: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boot, namespace = machine.boot(), machine.process_namespace()
+    if system == "Linux":
+        assert boot and len(boot) == 36 and namespace and namespace.startswith("pid:[")
+    else:
+        assert boot == ("6C9A-BOOT" if system == "macOS" else None) and namespace is None
+        monkeypatch.setattr(sys, "platform", "darwin")
+        assert machine.process_namespace() == "the machine"
+
+
+def test_a_process_is_gone_once_it_has_ended_or_its_number_is_anothers(system: str) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    started = machine.process_started(child.pid)
+    assert not machine.is_gone(child.pid, started)
+    assert machine.is_gone(child.pid, "another start") is (system in ("Linux", "macOS"))
+    child.communicate(b"\n")
+    assert machine.is_gone(child.pid, started)
+
+
+def test_a_process_that_the_system_hides_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    started, read = machine.process_started(os.getpid()), Path.read_text
+
+    def hiding(path: Path, *arguments: object) -> str:
+        if path.name == "stat":
+            raise FileNotFoundError(2, "No such file or directory", str(path))
+        return read(path, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "read_text", hiding)
+    assert machine.process_started(os.getpid()) == machine.RUNNING
+    assert not machine.is_gone(os.getpid(), started)
+    assert machine.is_gone(2**22 - 1, started)
+
+
+def test_who_has_no_name_has_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", "anna")
+    assert machine.user() == "anna"
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
+    assert machine.user() == str(2**31 - 7)
 
 
 def test_a_ps_of_other_options_is_as_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -40,9 +40,9 @@ def _main(
 
 # In the order that `nebula-tune --help` lists them.
 COMMANDS = (
-    run.run, studies.status, studies.export, corpora.render, presets.match, studies.report, judging.listen,
-    studies.dashboard, studies.copy, studies.delete, corpora.cache, judging.compare, judging.rank, corpora.dataset,
-    judging.reach, judging.embeddings,
+    run.run, studies.status, studies.stop, studies.export, corpora.render, presets.match, studies.report,
+    judging.listen, studies.dashboard, studies.copy, studies.delete, corpora.cache, judging.compare, judging.rank,
+    corpora.dataset, judging.reach, judging.embeddings,
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)

@@ -35,6 +35,20 @@ def status(
         print_studies(statuses)
 
 
+def stop(
+    *,
+    name: Annotated[str, typer.Argument(help="A study.")],
+    timeout: Annotated[int, typer.Option(min=1, help="Seconds to wait until it has stopped.")] = 120,
+    storage: Storage = DEFAULT_URL,
+) -> None:
+    """Stop a running study, on whatever machine it runs: as Ctrl-C there would, so it can be gone on with."""
+    from nebula_tune.storage.stopping import stop_study
+
+    state = stop_study(opened(storage), name, timeout)
+    way = "" if state == "finished" else "; nothing scored is lost: the same run command goes on from here"
+    print(printable(f"study {name}: {state}{way}"))
+
+
 def export(
     *,
     name: Annotated[str, typer.Argument(help="A study.")],

@@ -58,6 +58,20 @@ def artifact_path(folder: Path, artifact: str) -> Path | None:
     return path if path.is_file() and not path.is_symlink() else None
 
 
+class _LeasedStorage:
+    """Optuna's storage, by which a study's attributes are written only while this process has the study."""
+
+    def __init__(self, ledger: Ledger, name: str) -> None:
+        self._ledger, self._name = ledger, name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger.storage, name)
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        """As Optuna's."""
+        self._ledger.write_attribute(self._name, study_id, key, value)
+
+
 class Gallery:
     """Use as a context manager; give :meth:`written` every trial that is in the ledger.
 
@@ -134,6 +148,7 @@ class Gallery:
             if self._ended:
                 continue
             try:
+                self._ledger.update(self._name)  # or this process may leave nothing more
                 job()
             except Exception as error:
                 # whatever it is, the study goes on
@@ -181,9 +196,9 @@ class Gallery:
         import optuna
         from optuna_dashboard import save_plotly_graph_object
 
-        study = optuna.load_study(storage=self._ledger.storage, study_name=self._name)
+        leased: Any = _LeasedStorage(self._ledger, self._name)
+        study = optuna.load_study(storage=leased, study_name=self._name)
         save_plotly_graph_object(study, figure, graph_object_id=name)
 
     def _set(self, key: str, value: Any) -> None:
-        storage = self._ledger.storage
-        self._ledger.database.call(lambda _: storage.set_study_system_attr(self._study, key, value))
+        self._ledger.write_attribute(self._name, self._study, key, value)

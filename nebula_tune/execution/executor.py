@@ -6,6 +6,7 @@ last task reduces them in order. A task that raises is tried three times; a task
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Hashable
@@ -25,6 +26,8 @@ Fresh = tuple[NDArray[np.float32], NDArray[np.float64]]  # vectors and penalties
 TRIES = 3
 LOST_WORKERS = 100  # of one task, before it is given up
 HUNG = 20  # a worker that hung counts as so many: the task itself may be why
+
+log = logging.getLogger(__name__)
 
 
 class WorkerLostError(Exception):
@@ -83,10 +86,34 @@ class Asked(Protocol):
         """Seconds after which a task's worker is taken to hang; None: from the tasks before."""
 
 
+def _nothing(_: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Client:
+    """The run that an executor works for, and what it is told.
+
+    Attributes:
+        study: its study's name.
+        note: told what the user should know of the workers.
+        waiting: told again and again while there is no worker: who has them all, or "" where nobody has. May raise, to
+            end the run.
+    """
+
+    study: str = ""
+    note: Callable[[str], None] = log.warning
+    waiting: Callable[[str], None] = _nothing
+
+
 class Executor(ABC):
-    """Runs tasks, ``concurrency`` at a time and as many again queued behind them. Use as a context manager."""
+    """Runs tasks, ``concurrency`` at a time and as many again queued behind them. Use as a context manager.
+
+    ``check`` is called again and again while results are waited for: what it raises ends the waiting.
+    """
 
     def __init__(self, concurrency: int, chunk_sounds: int) -> None:
+        self.check: Callable[[], None] = lambda: None
         self.chunk_sounds = chunk_sounds
         self.slots = 2 * concurrency
         self._waiting: deque[Task] = deque()
@@ -95,8 +122,8 @@ class Executor(ABC):
 
     @classmethod
     @abstractmethod
-    def start(cls, spec: ScorerSpec, asked: Asked, note: Callable[[str], None]) -> Executor:
-        """An executor that scores by ``spec``; ``note`` is told what the user should know. Raises ScoringError."""
+    def start(cls, spec: ScorerSpec, asked: Asked, client: Client) -> Executor:
+        """An executor that scores by ``spec`` for ``client``. Raises ScoringError, and what ``client`` raises."""
 
     @property
     @abstractmethod
@@ -157,6 +184,7 @@ class Executor(ABC):
 
     def _next_job(self) -> Job:
         while not self._finished:
+            self.check()
             self._fill()
             for handle, outcome in self._poll(1.0):
                 self._end(self._running.pop(handle), outcome)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import torch
 from threadpoolctl import threadpool_limits
 
-from nebula_tune.execution.executor import Asked, Executor, Task
+from nebula_tune.execution.executor import Asked, Client, Executor, Task
 from nebula_tune.machine import cores
 from nebula_tune.scoring import ScorerSpec
 
@@ -29,7 +29,7 @@ class InlineExecutor(Executor):
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="score")
 
     @classmethod
-    def start(cls, spec: ScorerSpec, asked: Asked, note: Callable[[str], None]) -> InlineExecutor:
+    def start(cls, spec: ScorerSpec, asked: Asked, client: Client) -> InlineExecutor:
         return cls(spec)
 
     @property

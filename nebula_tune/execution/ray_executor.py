@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from contextlib import ExitStack
 from typing import Any
 
 import torch
 
 from nebula_tune.errors import ScoringError
-from nebula_tune.execution.executor import Asked, Executor, Task, WorkerLostError
+from nebula_tune.execution.executor import Asked, Client, Executor, Task, WorkerLostError
 from nebula_tune.execution.ray_session import last_line, ray_session
 from nebula_tune.execution.ray_workers import Worker, WorkerPool, shares
 from nebula_tune.machine import cores
@@ -39,7 +39,7 @@ class RayExecutor(Executor):
         gpu_share: share of a GPU that each takes, above 0 and at most 1.
         task_timeout: seconds that every task is given at least; None: TASK_TIMEOUT, and FIRST_TIMEOUT until one is
             done.
-        note: told what a user should know of the workers.
+        client: the run that it works for.
 
     Raises:
         ScoringError: where Ray or its workers do not start.
@@ -53,7 +53,7 @@ class RayExecutor(Executor):
         address: str | None = None,
         gpu_share: float = 1.0,
         task_timeout: float | None = None,
-        note: Callable[[str], None] = log.warning,
+        client: Client = Client(),  # noqa: B008 -- it cannot be changed
     ) -> None:
         self._session = ExitStack()
         self._ray = self._session.enter_context(ray_session(address, max(cores(), workers or 1)))
@@ -62,7 +62,7 @@ class RayExecutor(Executor):
         self._owner: dict[Any, tuple[Worker, float]] = {}
         self._seconds: deque[float] = deque(maxlen=REMEMBERED)
         try:
-            self._pool = WorkerPool(spec, workers, address is not None, gpu_share, note)
+            self._pool = WorkerPool(spec, workers, address is not None, gpu_share, client)
             super().__init__(1, self._pool.spec.chunk)
             self._pool.start()
         except self._ray.exceptions.RayError as error:
@@ -74,7 +74,7 @@ class RayExecutor(Executor):
         self._resize()
 
     @classmethod
-    def start(cls, spec: ScorerSpec, asked: Asked, note: Callable[[str], None]) -> RayExecutor:
+    def start(cls, spec: ScorerSpec, asked: Asked, client: Client) -> RayExecutor:
         """As of :class:`Executor`; on this machine a worker a GPU, or a share of one, else one worker."""
         here = max(1, torch.cuda.device_count() * shares(asked.gpu_share))
         return cls(
@@ -83,7 +83,7 @@ class RayExecutor(Executor):
             address=asked.ray_address,
             gpu_share=asked.gpu_share,
             task_timeout=asked.task_timeout,
-            note=note,
+            client=client,
         )
 
     @property
@@ -98,6 +98,12 @@ class RayExecutor(Executor):
         if "OutOfMemory" in type(error).__name__ or isinstance(error, MemoryError):
             self._eased /= 2
             self._resize()
+
+    def _fill(self) -> None:
+        with self._pool.lock:
+            self._resize()  # the pool may have handed workers back
+            super()._fill()
+            self._pool.demand.note(len(self._waiting) + len(self._running))
 
     def _launch(self, task: Task) -> Hashable:
         worker = min(self._pool.up, key=lambda w: len(w.tasks))
@@ -119,11 +125,12 @@ class RayExecutor(Executor):
         else:
             self._pool.settle(seconds)
             done = []
-        outcomes: list[tuple[Hashable, Any]] = [(reference, self._outcome(reference)) for reference in done]
-        outcomes += self._give_up_hung()
-        self._pool.settle(0)
-        self._pool.look()
-        self._resize()
+        with self._pool.lock:
+            outcomes: list[tuple[Hashable, Any]] = [(reference, self._outcome(reference)) for reference in done]
+            outcomes += self._give_up_hung()
+            self._pool.settle(0)
+            self._pool.look()
+        self._pool.tell()
         return outcomes
 
     def _outcome(self, reference: Any) -> Any:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from nebula_tune.additions import class_at
 from nebula_tune.errors import SettingsError
-from nebula_tune.execution.executor import Executor
+from nebula_tune.execution.executor import Client, Executor
 from nebula_tune.scoring import ScorerSpec
 
 EXECUTORS = {  # each with its class, which is imported when it is asked for
@@ -47,8 +46,8 @@ class Where:
         asked = (self.workers or 1, self.ray_address, self.gpu_share, self.task_timeout) != (1, None, 1.0, None)
         return not asked and torch.cuda.device_count() == 0
 
-    def make(self, spec: ScorerSpec, note: Callable[[str], None]) -> Executor:
-        """The executor; ``note`` is told what the user should know of its workers. Raises ScoringError."""
+    def make(self, spec: ScorerSpec, client: Client) -> Executor:
+        """The executor that scores by ``spec`` for ``client``. Raises ScoringError, and what ``client`` raises."""
         auto = "inline" if self._alone else "ray"
         kind: type[Executor] = class_at(EXECUTORS[auto if self.executor == "auto" else self.executor])
-        return kind.start(spec, self, note)
+        return kind.start(spec, self, client)

@@ -13,7 +13,7 @@ from nebula_tune.constellation import Constellation
 from nebula_tune.corpus.prepare import Prepare
 from nebula_tune.embedding import make_embedding
 from nebula_tune.embedding.base import Embedding, own_device
-from nebula_tune.execution.executor import Executor
+from nebula_tune.execution.executor import Client, Executor
 from nebula_tune.execution.where import Where
 from nebula_tune.nebula import Nebula
 from nebula_tune.scoring import Request, ScorerSpec
@@ -98,7 +98,7 @@ class Hearing:
         self._point = prior.point
         named = [{"name": ear.named.name, **ear.named.options} for ear in ears]
         spec = ScorerSpec(prior.synth_name, named, style, None, own_device())
-        self._executor: Executor = where.make(spec, note)
+        self._executor: Executor = where.make(spec, Client(note=note))
 
     def __enter__(self) -> Hearing:
         return self

@@ -6,10 +6,13 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
-from nebula_tune.errors import StorageError, StudyError
+import sqlalchemy as sa
+
+from nebula_tune.errors import StopRequested, StorageError, StudyError, TakenOverError
 from nebula_tune.storage.ledger import Ledger
 from nebula_tune.storage.owner import BEAT, NOBODY, WATCH, is_dead, named, this_process
 from nebula_tune.storage.schema import studies
@@ -20,13 +23,15 @@ class Lease:
 
     A process that is surely dead is taken over at once; any other owner is watched for its heartbeat: one that stands
     still is taken over, one that moves keeps the study, and StudyError names it. ``note`` is told what goes on.
+    With each heartbeat it learns whether it is lost, and whether somebody asked the study to stop: :meth:`check` tells.
     """
 
     def __init__(self, ledger: Ledger, name: str, note: Callable[[str], None]) -> None:
         self.ledger, self.name, self._note = ledger, name, note
         self._token = secrets.token_hex(8)
         self._stop = threading.Event()
-        self.lost = False
+        self._lost = False
+        self._stop_asked_by: str | None = None
 
     def __enter__(self) -> Lease:
         self._take()
@@ -39,13 +44,22 @@ class Lease:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
-        self._thread.join()
-        self.ledger.token = None
+        self._thread.join()  # the ledger keeps the token: what is written late is refused
         try:
             self._write(error is None, **NOBODY)
         except StorageError:
             if error is None:
                 raise
+
+    def check(self) -> None:
+        """Raises TakenOverError where the lease is lost, StopRequested where somebody asked the study to stop."""
+        if self._lost:
+            raise TakenOverError(f"study {self.name} was taken over by another process, or removed; this process stops")
+        if self._stop_asked_by is not None:
+            raise StopRequested(
+                f"{self._stop_asked_by} asked study {self.name} to stop; nothing scored is lost: the same command goes "
+                "on from here"
+            )
 
     def _take(self) -> None:
         row = self.ledger.record(self.name)
@@ -65,10 +79,15 @@ class Lease:
 
     def _beat(self) -> None:
         while not self._stop.wait(BEAT):
-            try:
-                self.lost = not self._write(False, heartbeat=studies.c.heartbeat + 1)
-            except StorageError:
-                continue  # the coordinator meets the same database, and says so
+            with suppress(StorageError):  # the coordinator meets the same database, and says so
+                self._lost = not self._write(False, heartbeat=studies.c.heartbeat + 1)
+                self._stop_asked_by = self._asked()
+
+    def _asked(self) -> str | None:
+        """Who asked this process to stop."""
+        asked = (studies.c.name == self.name) & (studies.c.stop_asked == self._token)
+        query = sa.select(studies.c.stop_asked_by).where(asked)
+        return self.ledger.database.run(lambda connection, _: connection.execute(query).scalar(), patient=False)
 
     def _write(self, patient: bool, **columns: Any) -> bool:
         condition = (studies.c.name == self.name) & (studies.c.owner_token == self._token)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from nebula_tune.errors import StudyError
+from nebula_tune.errors import StudyError, TakenOverError
 from nebula_tune.execution.executor import Failure
 from nebula_tune.search import Space
 from nebula_tune.storage.address import normalise_url
@@ -38,10 +38,7 @@ from nebula_tune.trial import NO_CURVATURE, Point, Score
 
 
 class Ledger(Store):
-    """Studies of one database; with ``reading``, also of one that may not be written.
-
-    Once ``token`` is set, a trial is written only while the study's row carries it.
-    """
+    """Studies of one database; with ``reading``, also of one that may not be written."""
 
     def __init__(self, url: str, create: bool = True, reading: bool = False) -> None:
         import optuna
@@ -107,7 +104,7 @@ class Ledger(Store):
         constellation: dict[str, Any] | None = None,
     ) -> None:
         def write(connection: sa.Connection, _: bool) -> None:
-            self.check_lease(connection, name)
+            self.hold(connection, name)
             kept = report | ({FITTED: constellation} if constellation else {})
             result = write_outcome(connection, name, kept, nebula)
             done = {"state": "finished", "phase": "", "result": result}
@@ -126,8 +123,7 @@ class Ledger(Store):
         return kept
 
     def update(self, name: str, **columns: Any) -> None:
-        change = studies.update().where(studies.c.name == name).values(**columns)
-        self.database.run(lambda connection, _: connection.execute(change))
+        self.database.run(lambda connection, _: self.hold(connection, name, **columns))
 
     def delete(self, name: str) -> None:
         import optuna
@@ -175,21 +171,65 @@ class Ledger(Store):
         same = [reevaluations.c[column] == row[column] for column in ("study", "candidate", "repeat")]
 
         def insert(connection: sa.Connection, again: bool) -> None:
-            self.check_lease(connection, name)
+            self.hold(connection, name)
             if not (again and connection.execute(sa.select(reevaluations.c.study).where(*same)).first()):
                 connection.execute(reevaluations.insert().values(**row))
 
         self.database.run(insert)
 
-    def check_lease(self, connection: sa.Connection, name: str) -> None:
-        """Hold the study's row for this transaction; raises StudyError where another process took it over.
+    def write_attribute(self, name: str, study: int, key: str, value: Any) -> None:
+        """Keep what Optuna's dashboard shows of a study.
+
+        Args:
+            name: the study's.
+            study: its number in Optuna's tables.
+            key: of Optuna's system attribute.
+            value: as JSON.
+
+        Raises:
+            StorageError: it could not be written.
+            TakenOverError: another process has the study now.
+        """
+        from optuna.storages._rdb import models
+
+        table: Any = models.StudySystemAttributeModel.__table__
+        this = (table.c.study_id == study) & (table.c.key == key)
+        text = json.dumps(value)
+
+        def write(connection: sa.Connection, _: bool) -> None:
+            self.hold(connection, name, study)
+            if not connection.execute(table.update().where(this).values(value_json=text)).rowcount:
+                connection.execute(table.insert().values(study_id=study, key=key, value_json=text))
+
+        self.database.run(write)
+
+    def hold(self, connection: sa.Connection, name: str, study: int | None = None, **columns: Any) -> None:
+        """Hold the study's row for this transaction, and change columns of it.
 
         A process that was stopped for a while may wake and write before its heart beats: this keeps it out.
+
+        Args:
+            connection: with an open transaction.
+            name: the study's.
+            study: its number in Optuna's tables, where rows are to be written there: they must not outlive it.
+            columns: to change, by name.
+
+        Raises:
+            TakenOverError: the study is not held by this ledger's token, or was removed.
         """
-        if self.token is not None:
-            mine = (studies.c.name == name) & (studies.c.owner_token == self.token)
-            if not connection.execute(studies.update().where(mine).values(name=name)).rowcount:
-                raise StudyError(f"study {name} was taken over by another process; this one stops")
+        ours = (studies.c.name == name) & studies.c.owner_token.is_not_distinct_from(self.token)
+        held = connection.execute(studies.update().where(ours).values({"name": name} | columns)).rowcount
+        if not held and connection.execute(sa.select(studies.c.name).where(studies.c.name == name)).first():
+            raise TakenOverError(f"study {name} was taken over by another process; this process stops")
+        if not held or (study is not None and not self._is_there(connection, study)):
+            raise TakenOverError(f"study {name} was removed; this process stops")
+
+    def _is_there(self, connection: sa.Connection, study: int) -> bool:
+        """Whether Optuna's tables have a study of that number: its dashboard may remove one."""
+        from optuna.storages._rdb import models
+
+        number: Any = models.StudyModel.__table__.c.study_id
+        return connection.execute(sa.select(number).where(number == study)).first() is not None
 
 
 class TrialWriter(TrialStore):
@@ -240,7 +280,7 @@ class TrialWriter(TrialStore):
         }
 
         def insert(connection: sa.Connection, again: bool) -> int:
-            self._ledger.check_lease(connection, self._name)
+            self._ledger.hold(connection, self._name, self._study)
             if (again or repeated) and (there := self._row_of(connection, key)) is not None:
                 return there
             last = sa.select(sa.func.max(self._trials.c.number)).where(self._trials.c.study_id == self._study)

@@ -1,8 +1,9 @@
 """The interface of what keeps studies: their settings, trials, re-evaluations and results.
 
 Every method raises StorageError where what keeps them fails for good, and StudyError for a study that is not there,
-with the names of those that are. A method that writes raises StudyError, and writes nothing, where another process
-has taken the study over meanwhile.
+with the names of those that are. A method that writes to a study raises TakenOverError, and writes nothing, unless the
+study is held by the token of this store: by that of its lease, by which another process may have taken it over since,
+or, in a store that never had a lease, by nobody.
 """
 
 from __future__ import annotations
@@ -50,12 +51,12 @@ class TrialStore(ABC):
 
         Raises:
             StorageError: it could not be written.
-            StudyError: another process has taken the study over.
+            TakenOverError: another process has the study now.
         """
 
 
 class Store(ABC):
-    """Studies by name. ``token``: the lease that this process holds; once set, writes ask for it."""
+    """Studies by name. ``token``: of the last lease that this process had by this store; writes ask for it."""
 
     token: str | None = None
 
@@ -90,7 +91,10 @@ class Store(ABC):
 
     @abstractmethod
     def update(self, name: str, **columns: Any) -> None:
-        """Change columns of a study's row. Raises StorageError."""
+        """Change columns of a study's row. Raises StorageError, TakenOverError.
+
+        States: new, running, waiting (for workers that others have), interrupted, failed, finished.
+        """
 
     @abstractmethod
     def finish(
@@ -100,7 +104,7 @@ class Store(ABC):
         nebula: list[dict[str, Any]],
         constellation: dict[str, Any] | None = None,
     ) -> None:
-        """Keep what came of a study: it is finished. Raises StorageError, StudyError.
+        """Keep what came of a study: it is finished. Raises StorageError, TakenOverError.
 
         Args:
             name: the study's.
@@ -140,5 +144,5 @@ class Store(ABC):
     def write_reevaluation(self, name: str, candidate: int, repeat: int, score: Score) -> None:
         """Keep the score of a study's ``candidate`` number at a ``repeat``, once; ``name`` is the study's.
 
-        Raises StorageError, StudyError.
+        Raises StorageError, TakenOverError.
         """

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from nebula_tune.errors import ScoringError, StopRequested, StudyError
+from nebula_tune.errors import ScoringError, StopRequested
 from nebula_tune.execution.executor import Executor, Failure
 from nebula_tune.objective import Prior
 from nebula_tune.results import EndedEarly
@@ -27,6 +27,13 @@ from nebula_tune.trial import Point, Score
 
 REEVALUATE = "re-evaluate"  # the phase after the search
 log = logging.getLogger(__name__)
+
+
+def check_stop(lease: Lease, deadline: float | None) -> None:
+    """What the lease raises; and StopRequested past a deadline of time.monotonic()."""
+    lease.check()
+    if deadline is not None and time.monotonic() > deadline:
+        raise StopRequested("time limit reached; nothing scored is lost: the same command goes on from here")
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,8 @@ class Coordinator:
     def run(self) -> Point:
         """All phases and the re-evaluation; returns the nebula to export.
 
-        Raises ScoringError, StorageError, and StopRequested at the deadline. Whatever was scored is written first.
+        Raises ScoringError, StorageError, TakenOverError, and StopRequested at the deadline or where somebody asked for
+        it. Whatever was scored is written first.
         """
         try:
             finalists = self._search()
@@ -253,11 +261,8 @@ class Coordinator:
         raise ScoringError(f"no trial of a whole generation could be scored; the last error was: {row['last_error']}")
 
     def check_stop(self, scoring: bool = True) -> None:
-        """Raise StudyError where another process has the study, StopRequested past the deadline if ``scoring``."""
-        if self.lease.lost:
-            raise StudyError(f"study {self.name} was taken over by another process; this one stops")
-        if scoring and self.deadline is not None and time.monotonic() > self.deadline:
-            raise StopRequested("time limit reached; nothing scored is lost: the same command goes on from here")
+        """What the lease raises; and StopRequested past the deadline if ``scoring``."""
+        check_stop(self.lease, self.deadline if scoring else None)
 
     def _flush(self) -> None:
         """Write what is scored and not yet written."""

@@ -13,10 +13,13 @@ from nebula_tune.storage.owner import BEAT
 from nebula_tune.storage.store import Store, Stored
 from nebula_tune.study.coordinator import REEVALUATE
 from nebula_tune.study.plan import Plan
+from nebula_tune.study.waiting import WAITING
+
+LIVE = ("new", "running", "waiting")  # states of a study that somebody holds; without a heartbeat it is interrupted
 
 
 def study_status(ledger: Store, name: str) -> dict[str, Any]:
-    """State (running, finished, interrupted, failed), phase, trials, best, rate and time left of a study."""
+    """State (running, waiting, finished, interrupted, failed), phase, trials, best, rate and time left of a study."""
     row = ledger.record(name)
     plan = Plan.stored(row)
     trials = list(ledger.trials(name))
@@ -25,13 +28,13 @@ def study_status(ledger: Store, name: str) -> dict[str, Any]:
     state = row["state"]
     searched = state == "finished" or row["phase"] == REEVALUATE
     total, complete = _total(plan, trials, searched), len(scored)
-    if state in ("new", "running") and not _alive(ledger, name, row):
+    if state in LIVE and not _alive(ledger, name, row):
         state = "interrupted"
     left = (total - complete) / row["rate"] if state == "running" and row["rate"] else None
     return {
         "study": name,
         "state": state,
-        "phase": row["phase"],
+        "phase": "" if (state, row["state"]) == ("interrupted", WAITING) else row["phase"],
         "complete": complete,
         "total": total,
         "best": best,

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from nebula_tune import __version__
 from nebula_tune.corpus.source import NebulaSounds
-from nebula_tune.errors import NebulaTuneError, StopRequested, StudyError
+from nebula_tune.errors import NebulaTuneError, StopRequested, StudyError, TakenOverError
 from nebula_tune.storage.address import without_password
 from nebula_tune.storage.lease import Lease
 from nebula_tune.storage.ledger import Ledger
@@ -89,6 +89,9 @@ class OpenedStudy:
             )
             try:
                 yield lease
+            except TakenOverError as error:
+                log.info("run ends, its study lost", extra={"fields": {"error": str(error)}})
+                raise
             except (KeyboardInterrupt, StopRequested):
                 log.info("run interrupted")
                 self._ended_early(state="interrupted")

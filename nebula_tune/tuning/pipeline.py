@@ -8,13 +8,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nebula_tune.dashboard.gallery import Gallery
+from nebula_tune.execution.executor import Client
 from nebula_tune.nebula import Nebula
 from nebula_tune.numerics import own_numerics
 from nebula_tune.results import RunReport, StudyReport
 from nebula_tune.storage.address import shown
 from nebula_tune.storage.lease import Lease
 from nebula_tune.storage.schema import public_target
+from nebula_tune.study.coordinator import check_stop
 from nebula_tune.study.status import trial_counts
+from nebula_tune.study.waiting import Waiting
 from nebula_tune.tuning.export import make_page, page_of
 from nebula_tune.tuning.metrics import Metrics, measured
 from nebula_tune.tuning.opened import OpenedStudy, open_study
@@ -73,7 +76,11 @@ def _work(opened: OpenedStudy, lease: Lease, metrics: Metrics) -> Result:
     deadline = began + 60 * limit if limit is not None else None
     gallery = Gallery(ledger, study.name, study.plan, study.source, kept_at(options)[ARTIFACTS])
     metrics.stage = "workers"
-    with study.where.make(scorer_spec(opened), study.reporter.note) as executor, gallery:
+    note = study.reporter.note
+    waiting = Waiting(ledger, study.name, note, lambda: check_stop(lease, deadline))
+    client = Client(study.name, note, waiting)
+    with waiting, study.where.make(scorer_spec(opened), client) as executor, gallery:
+        executor.check = lease.check
         try:
             announce(opened, executor)
             coordinator = coordinator_of(opened, executor, lease, gallery, deadline)

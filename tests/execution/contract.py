@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nebula_tune.corpus.prepare import Prepare
-from nebula_tune.execution.executor import Executor, Failure
+from nebula_tune.execution.executor import Client, Executor, Failure
 from nebula_tune.execution.where import EXECUTORS, Where
 from nebula_tune.objective import Target
 from nebula_tune.scoring import Request, Scorer, ScorerSpec
@@ -55,7 +55,7 @@ class ExecutorContract:
     @pytest.fixture(scope="class")
     @classmethod
     def executor(cls, name: str, spec: ScorerSpec) -> Iterator[Executor]:
-        with Where(name, workers=cls.workers).make(spec, print) as executor:
+        with Where(name, workers=cls.workers).make(spec, Client()) as executor:
             yield executor
 
     def test_it_is_found_by_name(self, name: str, executor: Executor) -> None:

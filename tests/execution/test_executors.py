@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
-from nebula_tune.execution.executor import HUNG, LOST_WORKERS, TRIES, Asked, Executor, Failure, Task, WorkerLostError
+from nebula_tune.execution.executor import (
+    HUNG,
+    LOST_WORKERS,
+    TRIES,
+    Asked,
+    Client,
+    Executor,
+    Failure,
+    Task,
+    WorkerLostError,
+)
 from nebula_tune.scoring import Request, ScorerSpec
 from nebula_tune.trial import Point
 from tests.execution.contract import ExecutorContract
@@ -39,7 +49,7 @@ class Scripted(Executor):
         self._outcomes = outcomes
 
     @classmethod
-    def start(cls, spec: ScorerSpec, asked: Asked, note: Callable[[str], None]) -> Scripted:
+    def start(cls, spec: ScorerSpec, asked: Asked, client: Client) -> Scripted:
         raise NotImplementedError
 
     @property

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from nebula_tune.execution.executor import Client
 from nebula_tune.execution.inline import InlineExecutor
 from nebula_tune.execution.ray_executor import RayExecutor
 from nebula_tune.execution.where import Where
@@ -13,7 +14,7 @@ def made(monkeypatch):
     """What makes an executor and says of what kind it is, without starting workers."""
     for kind, name in ((RayExecutor, "ray"), (InlineExecutor, "inline")):
         monkeypatch.setattr(kind, "start", lambda *arguments, name=name: name)
-    return lambda where: where.make(None, print)
+    return lambda where: where.make(None, Client())
 
 
 def test_without_gpu_and_options_no_ray_is_started(made):

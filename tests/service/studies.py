@@ -6,8 +6,12 @@ import subprocess
 import time
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from nebula_tune.errors import NebulaTuneError
+from nebula_tune.storage import upgrades
 from nebula_tune.storage.ledger import Ledger
+from nebula_tune.storage.schema import places, schema, studies
 from tests.study.tiny import TinyStudy
 
 
@@ -30,6 +34,17 @@ def assert_same(study: TinyStudy, other: TinyStudy) -> None:
     """Same trials by key (none lost, none doubled) and the same nebula, bit for bit."""
     assert study.trials() == other.trials()
     assert study.nebula.read_bytes() == other.nebula.read_bytes()
+
+
+def as_version_2(engine: sa.Engine) -> None:
+    """A database as schema version 2 left it."""
+    with engine.begin() as connection:
+        connection.execute(schema.update().values(version=2))
+        for name in upgrades.ADDED_IN_3:
+            connection.execute(sa.text(f"ALTER TABLE {studies.name} DROP COLUMN {name}"))
+        places.drop(connection)
+        upgrades.TRIAL_STATES.drop(connection)
+    engine.dispose()
 
 
 def wait_for(condition: object, seconds: float = 60) -> None:

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from nebula_tune.errors import NebulaTuneError
+from nebula_tune.storage.ledger import Ledger
+from nebula_tune.study.status import study_status
 from tests.service.cluster import Nodes, events
 from tests.service.studies import assert_same, finish, wait_for
 from tests.study.tiny import TRIALS, TinyStudy, let_go, wait_until_it_stops
@@ -86,6 +89,53 @@ def test_a_worker_that_hangs_is_replaced_in_time(study: ClusterStudy, undisturbe
     assert_same(study, undisturbed)
 
 
+BOTH_WORKERS = """
+from nebula_tune.execution.ray_workers import WorkerPool
+
+start = WorkerPool.start
+
+def start_both(pool):
+    start(pool)
+    while len(pool.up) < 2:
+        pool.settle(1.0)
+        pool.look()
+
+WorkerPool.start = start_both
+"""
+
+
+@pytest.mark.slow
+def test_two_studies_share_the_cluster(
+    study: ClusterStudy, tmp_path: Path, target: Path, undisturbed: TinyStudy, nodes: Nodes
+) -> None:
+    second = ClusterStudy(tmp_path / "second", target, nodes)
+    process = study.start(*study.here, pauses=(3, 9), first=BOTH_WORKERS)
+    wait_until_it_stops(process)
+    waiting = second.start(*second.here, pauses=(2,))
+    wait_for(lambda: state(second)[0] == "waiting" or waiting.poll() is not None)
+    assert state(second) == ("waiting", "waits for workers: study tiny has 2")
+    let_go(process)
+    wait_until_it_stops(process)  # and has handed one back
+    wait_until_it_stops(waiting)  # with trials of its own, while the first is far from its end
+    assert second.count() >= 2 and study.count() < TRIALS
+    assert len(events(study.folder / "studies.log", "worker handed back")) == 1
+    for each in (process, waiting):
+        let_go(each)
+    finish(process)
+    assert "waiting for workers: study tiny has 2; this run goes on" in finish(waiting)
+    for each in (study, second):
+        assert_same(each, undisturbed)
+
+
+def state(study: TinyStudy) -> tuple[str, str]:
+    """State and phase of a study, as ``status`` tells them; of one that is not in its database yet, nothing."""
+    try:
+        told = study_status(Ledger(study.storage, create=False), "tiny")
+    except NebulaTuneError:
+        return "", ""
+    return told["state"], told["phase"]
+
+
 def test_an_address_where_no_cluster_is_gets_one_clear_line(study: ClusterStudy) -> None:
     study.address = "127.0.0.1:1"
     _, err = study.start(*study.here).communicate(timeout=120)
@@ -147,13 +197,14 @@ def test_a_node_that_does_not_share_the_disk_gets_the_target_sent(tmp_path: Path
 
 
 def test_a_mixed_cluster_warns_once() -> None:
+    from nebula_tune.execution.executor import Client
     from nebula_tune.execution.ray_workers import Worker, WorkerPool, _versions
 
     pool, notes = WorkerPool.__new__(WorkerPool), []
-    pool._note, pool._mixed, pool.workers = notes.append, False, []
+    pool._client, pool._mixed, pool.workers = Client(note=notes.append), False, []
     for device, versions in (("cpu AVX2", _versions()), ("cpu AVX2", _versions()), ("cpu AVX512", _versions())):
         assert not notes
-        pool.workers.append(Worker(None, None, 0.0, described={"device": device, "versions": versions}))
+        pool.workers.append(Worker(None, None, None, 0.0, described={"device": device, "versions": versions}))
         pool._compare(pool.workers[-1])
     pool._compare(pool.workers[-1])
     assert len(notes) == 1 and "mixed cluster" in notes[0] and "AVX512" in notes[0]

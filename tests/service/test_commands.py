@@ -158,3 +158,43 @@ def test_a_run_as_a_ray_job(machine: Machine, target: Path, undisturbed: TinyStu
     wait_for(lambda: "succeeded" in machine.run(["ray", "job", "status", *address, job[1]]))
     assert "gap closed" in machine.run(["ray", "job", "logs", *address, job[1]])
     assert_same(study, undisturbed)
+
+
+def test_runs_queue_and_are_listed_and_cancelled_by_ray(machine: Machine, target: Path, undisturbed: TinyStudy) -> None:
+    study = TinyStudy(machine.folder, target)
+    shown = re.search(
+        r"RAY_JOB_START_TIMEOUT_SECONDS=.*?ray job stop[^\n]*\n", (ROOT / "docs/service.md").read_text(), re.DOTALL
+    )
+    assert shown
+    head, submit, *managing = [line.strip() for line in shown[0].replace("\\\n", " ").splitlines() if line.strip()]
+    server = free_port()
+    places = {"http://HEAD:8265": f"http://127.0.0.1:{server}", "/data/sounds": str(target), '"runs": 2': '"runs": 1'}
+    places |= {"--port=6379": f"--port={free_port()} --dashboard-port={server} --block", "--num-cpus=0": "--num-cpus=2"}
+
+    def words(line: str, name: str) -> list[str]:
+        for theirs, ours in places.items():
+            line = line.replace(theirs, ours)
+        line = line.partition("  #")[0].replace("/data/drums.json", str(machine.folder / f"{name}.json"))
+        return shlex.split(line.replace("drums", name))
+
+    def listed() -> dict[str, str]:
+        said = machine.run(words(managing[0], ""))
+        return dict(re.findall(r"submission_id='(\w+)'.*?status=<JobStatus\.(\w+):", said, re.DOTALL))
+
+    (setting, began), *start = [words(head, "")[0].split("="), *words(head, "")[1:]]
+    machine.start(start, **{setting: began, "NEBULA_TUNE_STORAGE": study.storage})
+    study_file = ["--study", str(machine.folder / "tiny.yaml")]
+    wait_for(lambda: machine.succeeds(words(managing[0], "")), 240)  # refused until the job server is ready
+    machine.run([*words(submit, "long"), *study_file, "--trials", "2000", "--sounds", "2000"])
+    wait_for(lambda: study.count() > 0, 240)
+    machine.run([*words(submit, "cancelled"), *study_file])
+    machine.run([*words(submit, "tiny"), *study_file])
+    assert listed() == {"long": "RUNNING", "cancelled": "PENDING", "tiny": "PENDING"}
+    for name in ("cancelled", "long"):
+        machine.run(words(managing[2], name))
+    wait_for(lambda: listed() == {"long": "STOPPED", "cancelled": "STOPPED", "tiny": "SUCCEEDED"}, 240)
+    assert "gap closed" in machine.run(words(managing[1], "tiny"))
+    status = machine.run(["nebula-tune", "status", "long", "--json", "--storage", study.storage])
+    assert '"state": "interrupted"' in status
+    assert (machine.folder / "tiny.json").read_bytes() == undisturbed.nebula.read_bytes()
+    assert study.trials() == undisturbed.trials()

@@ -6,17 +6,21 @@ import io
 import json
 import os
 import re
+import shutil
+import sqlite3
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import soundfile
 
+from nebula_tune.storage.ledger import Ledger
 from tests.service.postgres import free_port
-from tests.service.studies import wait_for
+from tests.service.studies import as_version_2, wait_for
 from tests.study.tiny import TinyStudy, command
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,6 +81,22 @@ def test_the_study_has_its_target_to_hear_and_its_figures(page: Page) -> None:
     assert rate == 44100 and len(sound) == 8 * 1.5 * 44100 and 0.5 < abs(sound).max() < 0.8
     figures = {figure["id"] for figure in page.study["plotly_graph_objects"]}
     assert figures == {"convergence", "heldout"}
+
+
+def test_artifacts_of_a_database_of_an_older_version_play(tmp_path: Path, undisturbed: TinyStudy) -> None:
+    shutil.copytree(undisturbed.folder / "artifacts", tmp_path / "artifacts")
+    older = TinyStudy(tmp_path, undisturbed.target)
+    files = [folder / "studies.db" for folder in (undisturbed.folder, tmp_path)]
+    with closing(sqlite3.connect(files[0])) as whole, closing(sqlite3.connect(files[1])) as copy:
+        whole.backup(copy)
+    as_version_2(Ledger(older.storage).engine)
+    page = Page(older)
+    try:
+        assert len(audio(page, page.study["artifacts"], "1")[0]) == 8 * 1.5 * 44100
+        assert len(audio(page, page.best["artifacts"], f"1/{page.best['trial_id']}")[0])
+    finally:
+        page.process.terminate()
+        page.process.communicate(timeout=30)
 
 
 def test_every_improving_trial_has_sounds_a_picture_and_a_note(page: Page) -> None:

@@ -198,3 +198,24 @@ def test_the_image_for_a_cpu_leaves_out_cuda_and_nothing_else(tmp_path: Path) ->
     needed = [Requirement(each) for each in metadata.requires("torch") or ()]  # of this machine's
     needed = [each for each in needed if each.marker is None or each.marker.evaluate({"extra": ""})]
     assert {canonicalize_name(each.name) for each in needed} - gone <= set(left)
+
+
+def test_the_job_of_kubernetes_runs_on_the_cluster_of_the_other_manifest(manifests: dict[str, Any]) -> None:
+    from tests.test_docs import options
+
+    cluster = manifests["RayCluster"]
+    (job,) = yaml.safe_load_all((ROOT / "deploy/rayjob.yaml").read_text())
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    spec = job["spec"]
+    assert spec["clusterSelector"] == {"ray.io/cluster": cluster["metadata"]["name"]}
+    refused = {"rayClusterSpec", "suspend", "shutdownAfterJobFinishes", "ttlSecondsAfterFinished"}  # with a selector
+    assert not refused & set(spec) and spec["backoffLimit"] == 0 and spec["submissionMode"] == "K8sJobMode"
+    assert spec["entrypoint"].startswith("nebula-tune run ") and "--ray-address auto" in spec["entrypoint"]
+    assert set(re.findall(r"--[a-z-]+", spec["entrypoint"])) <= options("run")
+    assert all(isinstance(text, str) for text in spec["metadata"].values())
+    mounted = {
+        mount["mountPath"]
+        for mount in cluster["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]["volumeMounts"]
+    }
+    places = {f"/{path.split('/')[1]}" for path in re.findall(r" (/\S+)", spec["entrypoint"])}
+    assert places == mounted

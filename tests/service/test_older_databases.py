@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from nebula_tune.storage import upgrades
 from nebula_tune.storage.ledger import Ledger
+from nebula_tune.storage.places import artifacts_root, set_artifacts_root
 from nebula_tune.storage.schema import OF_STUDY, VERSION, schema
 from nebula_tune.study.status import exported_nebula, study_status
+from tests.conftest import Outcome
 from tests.service.postgres import Postgres
-from tests.service.studies import ServiceStudy, assert_same, finish
+from tests.service.studies import ServiceStudy, as_version_2, assert_same, finish
 from tests.study.tiny import TRIALS, TinyStudy, command, let_go
 
 
@@ -43,6 +50,13 @@ def test_a_database_of_every_schema_version_opens_and_tells_all(version: int, tm
         assert connection.execute(sa.select(schema.c.version)).scalars().all() == [VERSION]
 
 
+def test_a_study_whose_run_died_while_it_waited_for_workers_is_interrupted(tmp_path: Path) -> None:
+    ledger = Ledger(golden(tmp_path, VERSION), create=False)
+    ledger.update("golden", state="waiting", phase="waits for workers: study a has 16")
+    status = study_status(ledger, "golden")
+    assert (status["state"], status["phase"]) == ("interrupted", "")
+
+
 def test_two_processes_upgrade_a_database_once(tmp_path: Path) -> None:
     url = golden(tmp_path, 1)
     both = [command(tmp_path, "export", "golden", "--storage", url) for _ in range(2)]
@@ -65,6 +79,115 @@ def test_an_upgrade_that_fails_leaves_the_database_as_it_was(tmp_path: Path, mon
             Ledger(url)
     result = Ledger(url).result("golden")
     assert result and len(result[1]) == 156
+
+
+OLDER = range(1, VERSION)
+HELD = "UPDATE nebula_tune_studies SET owner_host = 'far', owner_pid = 7, owner_token = 'theirs'"
+BEATS = "UPDATE nebula_tune_studies SET heartbeat = heartbeat + 1"
+
+
+@contextmanager
+def run_of(file: Path) -> Iterator[None]:
+    """A run of the database's version holds its study, and beats, while inside."""
+    stop = threading.Event()
+
+    def beat() -> None:
+        with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+            while not stop.wait(0.02):
+                connection.execute(BEATS)
+
+    heart = threading.Thread(target=beat)
+    heart.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        heart.join()
+
+
+def tables(file: Path) -> tuple[int, list[str]]:
+    """A database's version, and what its tables are."""
+    with closing(sqlite3.connect(file)) as connection:
+        made = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name").fetchall()
+        return connection.execute("SELECT version FROM nebula_tune_schema").fetchone()[0], [sql for (sql,) in made]
+
+
+@pytest.mark.parametrize("version", OLDER)
+def test_nothing_is_upgraded_under_a_run_of_an_older_version(
+    version: int, tmp_path: Path, call: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where, file = ("--storage", golden(tmp_path, version)), tmp_path / "golden.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute(HELD)
+    before = tables(file)
+    monkeypatch.setattr(upgrades, "BEAT", 0.1)
+    with run_of(file):
+        for arguments in (("delete", "golden", "--yes"), ("status",)):
+            refused = call(*arguments, *where)
+            assert refused.code == 2
+            assert "study golden is being run with it by process 7 on far: end that run there (Ctrl-C" in refused.line
+    assert before == tables(file) and before[0] == version
+    monkeypatch.setattr(upgrades, "WATCH", 0.2)
+    told = call("status", "golden", *where)
+    assert told.code == 0 and "watching 0 s whether process 7 on far (study golden) is alive" in told.err
+    assert tables(file)[0] == VERSION
+    assert not call("status", "golden", *where).err
+
+
+def test_a_run_of_an_older_version_that_begins_at_the_last_moment_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, file = golden(tmp_path, 2), tmp_path / "golden.db"
+    looked = upgrades._standing_still
+
+    def begin_late(*arguments: object) -> object:
+        owners = looked(*arguments)  # type: ignore[arg-type]
+        with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+            connection.execute(HELD)
+        return owners
+
+    monkeypatch.setattr(upgrades, "_standing_still", begin_late)
+    with pytest.raises(upgrades.OlderRunError, match="being run with it by process 7 on far"):
+        Ledger(url)
+    assert tables(file)[0] == 2
+
+
+def test_an_upgraded_database_has_what_a_new_one_has(tmp_path: Path) -> None:
+    """Tables, columns and indexes, of every version."""
+
+    def structure(url: str) -> object:
+        inspector = sa.inspect(Ledger(url).engine)
+        columns = {
+            (table, column["name"], str(column["type"]), column["nullable"])
+            for table in inspector.get_table_names()
+            for column in inspector.get_columns(table)
+        }
+        indexes = {index["name"] for table in inspector.get_table_names() for index in inspector.get_indexes(table)}
+        return columns, indexes
+
+    new = structure(f"sqlite:///{tmp_path}/new.db")
+    assert [structure(golden(tmp_path, version)) for version in OLDER] == [new for _ in OLDER]
+
+
+def test_a_database_of_version_2_is_upgraded_on_postgresql(postgres: Postgres) -> None:
+    as_version_2(Ledger(postgres.url()).engine)
+    again = Ledger(postgres.url())
+    if "one" not in again.names():
+        again.begin("one", {}, {})
+    assert again.record("one")["stop_asked"] is None and artifacts_root(again.engine) is None
+    assert upgrades.TRIAL_STATES.name in {index["name"] for index in sa.inspect(again.engine).get_indexes("trials")}
+    with again.engine.connect() as connection:
+        assert connection.execute(sa.select(schema.c.version)).scalars().all() == [VERSION]
+
+
+def test_a_database_says_where_its_artifacts_lie(tmp_path: Path) -> None:
+    engine = Ledger(golden(tmp_path, 2)).engine
+    assert artifacts_root(engine) is None
+    for path in ("/team/artifacts", "/team/caf\udce9"):  # a name that is not UTF-8 too
+        set_artifacts_root(engine, path)
+        assert artifacts_root(engine) == path
+    set_artifacts_root(engine, None)
+    assert artifacts_root(engine) is None
 
 
 def test_a_database_of_a_newer_version_says_what_to_do(tmp_path: Path) -> None:

@@ -74,14 +74,19 @@ class TinyStudy:
         self.storage = f"sqlite:///{folder}/studies.db"
         self.nebula = folder / "nebulae" / "tiny.json"
 
-    def start(self, *options: str, report: bool = False, pauses: tuple[int, ...] = ()) -> subprocess.Popen[str]:
-        """Begin or go on; the process stops itself (SIGSTOP) once so many trials of its own are written."""
+    def start(
+        self, *options: str, report: bool = False, pauses: tuple[int, ...] = (), first: str = ""
+    ) -> subprocess.Popen[str]:
+        """Begin or go on; the process stops itself (SIGSTOP) once so many trials of its own are written.
+
+        ``first`` is code that such a process runs before the command.
+        """
         arguments = ["run", "--target", str(self.target), "--study", "tiny.yaml", "--name", "tiny"]
         if not report:
             arguments.append("--no-report")
         if "--executor" not in options:
             arguments += ["--executor", "inline"]
-        return command(self.folder, *arguments, "--storage", self.storage, *options, pauses=pauses)
+        return command(self.folder, *arguments, "--storage", self.storage, *options, pauses=pauses, first=first)
 
     def run(self, *options: str, report: bool = False) -> dict[str, Any]:
         """Run to the end; what it tells as JSON. With ``report`` it also writes its page."""
@@ -134,9 +139,9 @@ def let_go(process: subprocess.Popen[str], *signals: signal.Signals) -> None:
         process.send_signal(each)
 
 
-def command(folder: Path, *arguments: str, pauses: tuple[int, ...] = ()) -> subprocess.Popen[str]:
+def command(folder: Path, *arguments: str, pauses: tuple[int, ...] = (), first: str = "") -> subprocess.Popen[str]:
     """nebula-tune with these arguments, in this folder."""
-    how = ["-c", PAUSING.replace("PAUSES", repr(pauses))] if pauses else ["-m", "nebula_tune.cli"]
+    how = ["-c", first + PAUSING.replace("PAUSES", repr(pauses))] if pauses else ["-m", "nebula_tune.cli"]
     return subprocess.Popen(
         [sys.executable, *how, *arguments],
         cwd=folder,
