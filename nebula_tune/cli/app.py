@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from nebula_tune import __version__
-from nebula_tune.cli import corpora, judging, run, studies
+from nebula_tune.cli import corpora, judging, presets, run, studies
 from nebula_tune.cli.arguments import hide_passwords, without_passwords
 from nebula_tune.errors import NebulaTuneError, why
 from nebula_tune.notices import on_stderr
@@ -40,9 +40,9 @@ def _main(
 
 # In the order that `nebula-tune --help` lists them.
 COMMANDS = (
-    run.run, studies.status, studies.stop, studies.export, corpora.render, studies.report, judging.listen,
-    studies.dashboard, studies.copy, studies.delete, corpora.cache, judging.compare, judging.rank, corpora.dataset,
-    judging.reach, judging.embeddings,
+    run.run, studies.status, studies.stop, studies.export, corpora.render, presets.match, studies.report,
+    judging.listen, studies.dashboard, studies.copy, studies.delete, corpora.cache, judging.compare, judging.rank,
+    corpora.dataset, judging.reach, judging.embeddings,
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)

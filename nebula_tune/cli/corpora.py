@@ -8,22 +8,31 @@ from typing import Annotated
 import typer
 
 from nebula_tune.cli.types import Seed
-from nebula_tune.errors import NebulaError
+from nebula_tune.errors import NebulaError, SettingsError
 from nebula_tune.words import printable
 
 
 def render(
     *,
     nebula: Annotated[str, typer.Argument(help="A nebula's or constellation's file, or a name (default, drum).")],
-    count: Annotated[int, typer.Option(help="How many sounds.")],
-    out: Annotated[Path, typer.Option(help="Folder to write to.")],
+    count: Annotated[int | None, typer.Option(help="How many sounds; of a kit, keys. [of a kit: 16]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to.")] = None,
+    kit: Annotated[
+        Path | None, typer.Option(help="In place of --out: folder for a kit that samplers open (kit.sfz and sounds).")
+    ] = None,
+    robins: Annotated[int, typer.Option(help="Of a kit: sounds a key plays in turn.")] = 4,
+    pitched: Annotated[
+        bool, typer.Option("--pitched", help="Of a kit: the first sound over the whole keyboard, not hits on keys.")
+    ] = False,
     first: Annotated[int, typer.Option(help="Index of the first sound; with the default nebula, in synth1B1.")] = 0,
     kind: Annotated[str, typer.Option("--format", help="wav or flac.")] = "wav",
     parameters_only: Annotated[
         bool, typer.Option("--parameters-only", help="No audio: parameters.parquet, parameters.npz and nebula.json.")
     ] = False,
     sample_rate: Annotated[int, typer.Option(help="Hz.")] = 44100,
-    seconds: Annotated[float, typer.Option(help="Length of each sound.")] = 4.0,
+    seconds: Annotated[
+        float | None, typer.Option(help="Length of each sound. [default: 4, of a kit 2 at most]")
+    ] = None,
     only: Annotated[
         str | None, typer.Option("--class", help="Draw from this class of a constellation's atoms only.")
     ] = None,
@@ -33,10 +42,14 @@ def render(
 
     The same indices give the same sounds. Files that are there already are kept, so an interrupted call is finished by
     the same call, and other indices are added; a folder that holds other sounds is refused.
+
+    With --kit, sounds that samplers play: a constellation's classes on their General MIDI drum keys, other hits by
+    their spectral centre from key 36 up, or one sound over the keyboard (--pitched).
     """
     from nebula_tune.cli.console import counting
     from nebula_tune.constellation import Constellation
     from nebula_tune.corpus.writer import BATCH, write_parameters, write_sounds
+    from nebula_tune.kit.write import KEYS, LENGTH, write_kit
     from nebula_tune.synth import architecture
 
     kind_of_synth = architecture(synth)
@@ -45,7 +58,26 @@ def render(
         if not isinstance(source, Constellation):
             raise NebulaError(f"--class {only}: only a constellation has classes, and {nebula} is a nebula")
         source = source.of_class(only)
-    player = kind_of_synth(source, BATCH, sample_rate, seconds)
+    if kit is not None:
+        if out is not None or parameters_only or (sample_rate, kind) != (44100, "wav"):
+            raise SettingsError("--kit writes wav of 44100 Hz to its own folder: leave out --out and what goes with it")
+        with counting("rendering") as progress:
+            path = write_kit(
+                kind_of_synth,
+                source,
+                kit,
+                keys=KEYS if count is None else count,
+                robins=robins,
+                first_index=first,
+                seconds=LENGTH if seconds is None else seconds,
+                pitched=pitched,
+                progress=progress,
+            )
+        print(printable(f"kit: {path}"))
+        return
+    if count is None or out is None:
+        raise SettingsError("say how many sounds with --count and where to with --out; or --kit FOLDER for a kit")
+    player = kind_of_synth(source, BATCH, sample_rate, 4.0 if seconds is None else seconds)
     if parameters_only:
         write_parameters(player, first, count, out, archive=True)
         return

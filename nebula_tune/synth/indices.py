@@ -23,6 +23,7 @@ class Purpose(IntEnum):
     SCORE_CARD = 9
     LISTENING = 10
     COMPARE = 11
+    MATCH = 15
 
 
 def first_index(purpose: Purpose, seed: int, offset: int = 0) -> int:

@@ -1,0 +1,163 @@
+"""Sounds of given raw parameters as several embeddings hear them, and how far they are from a target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nebula_tune.arrays import Floats, Raw, Vectors
+from nebula_tune.constellation import Constellation
+from nebula_tune.corpus.prepare import Prepare
+from nebula_tune.embedding import make_embedding
+from nebula_tune.embedding.base import Embedding, own_device
+from nebula_tune.execution.executor import Client, Executor
+from nebula_tune.execution.where import Where
+from nebula_tune.nebula import Nebula
+from nebula_tune.scoring import Request, ScorerSpec
+from nebula_tune.study.settings import EmbeddingSettings
+from nebula_tune.synth import Synth
+from nebula_tune.trial import Point
+
+DRAWS_ONLY = (8000, 0.1)  # Hz and seconds of a synth that only draws
+AT_A_TIME = 250_000  # numbers subtracted at a time: they stay in a core's cache
+
+
+@dataclass(frozen=True)
+class MatchEar:
+    """An embedding, and what it was made of: its name, options, and weight in the sum of distances."""
+
+    embedding: Embedding
+    named: EmbeddingSettings
+
+    @property
+    def weight(self) -> float:
+        """In the sum of distances."""
+        return self.named.weight
+
+
+@dataclass(frozen=True)
+class MatchPrior:
+    """What sounds are drawn from: a synth's nebula, or a constellation on one."""
+
+    synth: type[Synth]
+    synth_name: str
+    sounds: Nebula | Constellation
+
+    @property
+    def nebula(self) -> Nebula:
+        """That bends raw parameters; a constellation's own."""
+        return self.sounds.nebula if isinstance(self.sounds, Constellation) else self.sounds
+
+    @property
+    def point(self) -> Point:
+        """The nebula as executors take it."""
+        curves, symmetric = self.synth.panel.arrays(self.nebula)
+        return Point(curves, symmetric.astype(float))
+
+    def draw(self, first_index: int, sounds: int) -> Raw:
+        """Raw parameters (sounds, parameters) of so many sounds."""
+        raw: Raw = self.synth(self.sounds, 1, *DRAWS_ONLY).draw(first_index, sounds).cpu().numpy()
+        return raw
+
+    def player(self, sample_rate: int, seconds: float) -> Synth:
+        """What renders raw parameters of its nebula."""
+        return self.synth(self.nebula, 1, sample_rate, seconds)
+
+
+def open_ears(settings: Sequence[EmbeddingSettings]) -> list[MatchEar]:
+    """The embeddings of a study's settings, ready to hear. Raises EmbeddingError."""
+    ears = []
+    for named in settings:
+        options = {"name": named.name, **named.options}
+        ears.append(MatchEar(make_embedding(**options, device=own_device()), named))
+    return ears
+
+
+class Hearing:
+    """Renders and embeds sounds on an executor's workers; to be closed.
+
+    Args:
+        prior: whose nebula bends raw parameters.
+        ears: that hear them.
+        style: how sounds are prepared.
+        where: on which executor.
+        note: told what a user should know of the workers.
+    """
+
+    def __init__(
+        self,
+        prior: MatchPrior,
+        ears: Sequence[MatchEar],
+        style: Prepare,
+        where: Where,
+        note: Callable[[str], None],
+    ) -> None:
+        self._point = prior.point
+        named = [{"name": ear.named.name, **ear.named.options} for ear in ears]
+        spec = ScorerSpec(prior.synth_name, named, style, None, own_device())
+        self._executor: Executor = where.make(spec, Client(note=note))
+
+    def __enter__(self) -> Hearing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._executor.close()
+
+    def vectors(self, raw: Raw, first_index: int) -> Vectors:
+        """Vectors (sounds, D) of raw parameters (sounds, parameters); their noise counts from ``first_index``."""
+        request = Request(self._point, first_index, len(raw), np.ascontiguousarray(raw, dtype=np.float32))
+        return self._executor.vectors(request)
+
+
+@dataclass(frozen=True)
+class Ruler:
+    """Distances of sounds to a target, each ear's over the mean distance of two random sounds under it.
+
+    Attributes:
+        names: of the ears.
+        widths: numbers of a vector under each.
+        weights: of the ears in the sum, together 1.
+        scales: the mean distance of two random sounds under each, in its own unit.
+    """
+
+    names: tuple[str, ...]
+    widths: tuple[int, ...]
+    weights: tuple[float, ...]
+    scales: tuple[float, ...]
+
+    @classmethod
+    def on(cls, ears: Sequence[MatchEar], random: Vectors) -> Ruler:
+        """By random sounds (sounds, D) as these ears hear them; each is compared with the one after it."""
+        widths = tuple(ear.embedding.numbers for ear in ears)
+        total = sum(ear.weight for ear in ears)
+        steps = np.abs(random - np.roll(random, 1, axis=0))
+        scales = [float(part.sum(axis=1, dtype=np.float64).mean()) or 1.0 for part in _parts(steps, widths)]
+        return cls(
+            tuple(ear.embedding.name for ear in ears),
+            widths,
+            tuple(ear.weight / total for ear in ears),
+            tuple(scales),
+        )
+
+    def by_ear(self, vectors: Vectors, target: Vectors) -> Floats:
+        """Distances (sounds, ears) of sounds (sounds, D) to one target (D,)."""
+        result = np.empty((len(vectors), len(self.widths)))
+        step = max(1, AT_A_TIME // vectors.shape[1])
+        for begin in range(0, len(vectors), step):
+            gaps = np.abs(vectors[begin : begin + step] - target)
+            for k, (part, scale) in enumerate(zip(_parts(gaps, self.widths), self.scales, strict=True)):
+                result[begin : begin + step, k] = part.sum(axis=1, dtype=np.float64) / scale
+        return result
+
+    def total(self, by_ear: Floats) -> Floats:
+        """Their weighted sum, (sounds,)."""
+        totals: Floats = by_ear @ np.array(self.weights)
+        return totals
+
+
+def _parts(vectors: NDArray[np.float32], widths: Sequence[int]) -> list[NDArray[np.float32]]:
+    """Vectors (sounds, D) of several ears, ear by ear."""
+    return np.split(vectors, np.cumsum(widths)[:-1], axis=1)
