@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nebula_tune.cli.types import Seed
+from nebula_tune.cli.types import PanelOption, Seed
 from nebula_tune.errors import NebulaError
 from nebula_tune.words import printable
 
@@ -28,6 +28,10 @@ def render(
         str | None, typer.Option("--class", help="Draw from this class of a constellation's atoms only.")
     ] = None,
     synth: Annotated[str, typer.Option(help="The synth's architecture.")] = "voice",
+    panel: PanelOption = None,
+    presets: Annotated[
+        Path | None, typer.Option(help="Also write each sound's preset (.vital) to this folder.")
+    ] = None,
 ) -> None:
     """Write sounds of a nebula or constellation as audio files, with their parameters in parameters.parquet.
 
@@ -36,16 +40,18 @@ def render(
     """
     from nebula_tune.cli.console import counting
     from nebula_tune.constellation import Constellation
-    from nebula_tune.corpus.writer import BATCH, write_parameters, write_sounds
+    from nebula_tune.corpus.writer import BATCH, write_parameters, write_presets, write_sounds
     from nebula_tune.synth import architecture
 
-    kind_of_synth = architecture(synth)
+    kind_of_synth = architecture(synth, panel)
     source = kind_of_synth.resolve_sounds(nebula)
     if only is not None:
         if not isinstance(source, Constellation):
             raise NebulaError(f"--class {only}: only a constellation has classes, and {nebula} is a nebula")
         source = source.of_class(only)
     player = kind_of_synth(source, BATCH, sample_rate, seconds)
+    if presets is not None:
+        write_presets(player, first, count, presets, only)
     if parameters_only:
         write_parameters(player, first, count, out, archive=True)
         return

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from nebula_tune.cli.types import Csv, DistanceOption, Json, Seed, WeightsOption
+from nebula_tune.cli.types import Csv, DistanceOption, Json, PanelOption, Seed, WeightsOption
 from nebula_tune.words import json_text, printable
 
 
@@ -43,6 +43,7 @@ def compare(
         str, typer.Option(help="onset (trim to the onset, level), or rms-only (level), as in the paper.")
     ] = "onset",
     synth: Annotated[str, typer.Option(help="The synth's architecture, of nebulae.")] = "voice",
+    panel: PanelOption = None,
     told_apart: Annotated[
         bool,
         typer.Option(
@@ -73,7 +74,7 @@ def compare(
         given({f"corpus {name}": Path(name) for name in corpora}),
     )
     ears = Ears(tuple(embedding or ["logmel"]), weights, prepare, distance)
-    how = Protocol(sounds, n, trials, group_by, synth, seed, told_apart)
+    how = Protocol(sounds, n, trials, group_by, synth, seed, told_apart, panel)
     with counting("comparing") as progress:
         reports = compared(corpora, ears, how, note, progress)
     for corpus in reports[0].corpora:
@@ -156,6 +157,7 @@ def reach(
         "auto"
     ),
     synth: Annotated[str, typer.Option(help="The synth's architecture.")] = "voice",
+    panel: PanelOption = None,
     out: Annotated[Path | None, typer.Option(help="Write everything as JSON to this file.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -179,6 +181,7 @@ def reach(
             distance=distance,
             group_by=group_by,
             synth=synth,
+            panel=panel,
             progress=progress,
         )
     text = json_text(reach)
@@ -232,6 +235,7 @@ def listen(
         list[Path] | None, typer.Option(help="With --analyse: the key of a test. Repeatable, for several tests.")
     ] = None,
     synth: Annotated[str, typer.Option(help="The synth's architecture.")] = "voice",
+    panel: PanelOption = None,
     as_json: Json = False,
 ) -> None:
     """Make a blinded listening test of A against B, one page; or, with --analyse, tell what its ballots say.
@@ -245,4 +249,6 @@ def listen(
     if analyse:
         print_analysis(analyse_ballots(what, key or []), as_json)
     else:
-        print_test(make_test(what, synth, out, target_kind=target_kind, pairs=pairs, seed=seed, keys=key), as_json)
+        print_test(
+            make_test(what, synth, out, target_kind=target_kind, pairs=pairs, seed=seed, keys=key, panel=panel), as_json
+        )

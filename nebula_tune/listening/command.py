@@ -16,7 +16,7 @@ from nebula_tune.synth import architecture
 
 def make_test(
     what: Sequence[str], synth: str, out: Path, *, target_kind: str | None, pairs: int, seed: int | None,
-    keys: Sequence[Path] | None,
+    keys: Sequence[Path] | None, panel: str | None = None,
 ) -> dict[str, str]:  # fmt: skip
     """Write a test of two sources; where it is, and what it can show.
 
@@ -27,6 +27,7 @@ def make_test(
         target_kind: what listeners are told to look for; None: KIND.
         pairs: of sounds to compare.
         seed: of the order; None: one is drawn.
+        panel: the synth's, a name or file; None: its own.
         keys: must be None or empty: a new test writes its own.
 
     Raises:
@@ -38,7 +39,13 @@ def make_test(
         raise SettingsError(f"listen compares two, A and B, not {len(what)}: nebula-tune listen A B")
     a, b = map(Source.parse, what)
     written = write_test(
-        a, b, architecture(synth), out, target_kind=KIND if target_kind is None else target_kind, pairs=pairs, seed=seed
+        a,
+        b,
+        architecture(synth, panel),
+        out,
+        target_kind=KIND if target_kind is None else target_kind,
+        pairs=pairs,
+        seed=seed,
     )
     return {"page": str(written.page), "key": str(written.key), "power": str(written.power)}
 
