@@ -39,6 +39,11 @@ def panel_of(name: str, panel: str | None) -> NamedPanel | None:
     return _class_of(name).written_panel(panel)
 
 
+def study_of(name: str) -> str | None:
+    """The study that ``auto`` stands for with the synth of that name; None: as with the Voice. Raises SettingsError."""
+    return _class_of(name).study
+
+
 def _class_of(name: str) -> type[Synth]:
     if name in ARCHITECTURES:
         known: type[Synth] = class_at(ARCHITECTURES[name])
@@ -48,4 +53,4 @@ def _class_of(name: str) -> type[Synth]:
     raise SettingsError(f"no synth {name!r}; known: {', '.join([*ARCHITECTURES, *added('synth')])}")
 
 
-__all__ = ["ARCHITECTURES", "FM", "NamedPanel", "Synth", "Voice", "architecture", "panel_of"]
+__all__ = ["ARCHITECTURES", "FM", "NamedPanel", "Synth", "Voice", "architecture", "panel_of", "study_of"]

@@ -46,6 +46,7 @@ class Synth(ABC):
 
     panel: ClassVar[Panel]
     hand_made: ClassVar[str | None] = None  # a shipped nebula that stands beside tuned ones
+    study: ClassVar[str | None] = None  # the shipped study that ``auto`` stands for; None: as for the Voice
     differentiable: ClassVar[bool] = True  # whether audio has gradients by human values
     control_rate = CONTROL_RATE
 

@@ -17,7 +17,7 @@ from nebula_tune.storage.ledger import Ledger
 from nebula_tune.study.editions import Edition, nearest_edition, other_editions, with_gains
 from nebula_tune.study.plan import Plan, brought_up_to_date, choose_study, differences, override, stored_json
 from nebula_tune.study.settings import StudySettings
-from nebula_tune.synth import NamedPanel, architecture, panel_of
+from nebula_tune.synth import NamedPanel, architecture, panel_of, study_of
 from nebula_tune.tuning.options import Options, StudyOptions, check, fitting, study_name
 from nebula_tune.tuning.outputs import try_out_database
 from nebula_tune.tuning.reporter import Reporter
@@ -78,7 +78,10 @@ def resolve(options: Options, reporter: Reporter) -> ResolvedStudy:
     where = Where(
         execution.executor, execution.workers, execution.ray_address, execution.gpu_share, execution.task_timeout
     )
-    today, why = choose_study(study.study, is_ready)
+    of_synth = study_of(study.synth) if study.study == "auto" else None
+    today, why = choose_study(of_synth or study.study, is_ready)
+    if of_synth:
+        why = f"study {of_synth}, which is made for what a sound of {study.synth} costs"
     match = (study.objective or today.objective) == "match"
     if match and study.target is None:
         raise SettingsError("say what to sound like with --target (a folder, a nebula, or white-noise)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import pickle
 import re
@@ -16,11 +17,19 @@ import pytest
 import torch
 
 from nebula_tune.corpus.dataset import SynthDataset
-from nebula_tune.errors import NebulaError, ScoringError, SettingsError, UserInputError
+from nebula_tune.errors import NebulaError, ScoringError, SettingsError, StudyError, UserInputError
 from nebula_tune.nebula import Nebula
+from nebula_tune.storage.ledger import Ledger
+from nebula_tune.study.plan import Plan
+from nebula_tune.study.settings import load_study
 from nebula_tune.synth import NamedPanel, Synth, Voice, architecture, panel_of
 from nebula_tune.synth.vital.controls import vital_controls
 from nebula_tune.synth.vital.player import IDLE, VitalProcess
+from nebula_tune.tuning.options import Options
+from nebula_tune.tuning.reporter import Silent
+from nebula_tune.tuning.resolve import ResolvedStudy, resolve
+from nebula_tune.tuning.tune import tune
+from tests.study.tiny import make_target
 
 SECONDS = 0.2
 SMALL = "free:\n  osc_1_level: [0, 1]\nfixed:\n  env_1_decay: 0.5\n"
@@ -337,3 +346,54 @@ def test_a_data_set_takes_a_panel_and_can_be_sent_to_another_process(sounds: tor
 def test_vital_has_no_reference_backend() -> None:
     with pytest.raises(UserInputError, match="no gradients and no backend 'reference'"):
         architecture("vital")(batch_size=1, seconds=SECONDS, backend="reference")(0)
+
+
+# Studies.
+
+
+def resolved(folder: Path, *, panel: str | None, storage: str) -> ResolvedStudy:
+    parameters = inspect.signature(tune).parameters.values()
+    given = {each.name: each.default for each in parameters if each.name != "reporter"}
+    given |= {"target": "white-noise", "name": "mine", "synth": "vital", "panel": panel, "storage": storage}
+    return resolve(Options.of(given), Silent())
+
+
+def test_a_study_goes_on_with_the_panel_that_it_keeps(tmp_path: Path) -> None:
+    path, storage = panel(tmp_path, SMALL), f"sqlite:///{tmp_path}/studies.db"
+    begun = resolved(tmp_path, panel=path, storage=storage).plan
+    assert begun.settings == load_study("vital-drum")  # what auto stands for with this synth
+    Ledger(storage).begin("mine", begun.resolved(), {"versions": {}})
+    Path(path).write_text(SMALL.replace("0.5", "0.6"))
+    assert resolved(tmp_path, panel=path, storage=storage).plan.resolved() == begun.resolved()
+    Path(path).unlink()
+    assert resolved(tmp_path, panel=path, storage=storage).plan.resolved() == begun.resolved()
+    with pytest.raises(StudyError, match="other settings"):
+        resolved(tmp_path, panel=None, storage=storage)
+    kept = Plan.read(json.loads(json.dumps(begun.resolved())))
+    assert kept.panel == begun.panel and kept.start == begun.start and kept.synth is begun.synth
+
+
+@pytest.mark.slow
+def test_a_study_is_the_same_in_this_process_on_ray_and_after_a_stop(
+    call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nebula_tune.evaluate.scorecard.SOUNDS", 16)
+    make_target(tmp_path / "sounds")
+    text = "embedding: {name: logmel, sample_rate: 8000, seconds: 0.5}\nsounds: 8\njudges: false\n"
+    (tmp_path / "tiny.yaml").write_text(
+        text + "search:\n  - {sampler: witness, trials: 4}\nreevaluate: {top: 2, repeats: 1}\n"
+    )
+    run = ("run", "--target", "sounds", "--study", "tiny.yaml", "--synth", "vital", "--no-report")
+    here = call(*run, "--name", "here", "--executor", "inline")
+    assert here.code == 0, here.err
+    assert call(*run, "--name", "stopped", "--executor", "inline", "--time-limit", "0.0001").code == 130
+    assert call(*run, "--name", "stopped", "--executor", "inline").code == 0
+    assert call(*run, "--name", "ray", "--executor", "ray", "--workers", "1").code == 0
+    nebulae = [(tmp_path / f"nebulae/{name}.json").read_bytes() for name in ("here", "stopped", "ray")]
+    assert nebulae[0] == nebulae[1] == nebulae[2]
+    assert Nebula.load(tmp_path / "nebulae/here.json") != architecture("vital").resolve("default")
+    provenance = json.loads((tmp_path / "nebulae/here.provenance.json").read_text())
+    assert provenance["origin"]["versions"].keys() >= {"vita", "cpu"}
+    assert provenance["settings"]["panel"]["sha256"] == panel_of("vital", None).digest
+    assert call("render", "nebulae/here.json", "--synth", "vital", "--count", "2", "--out", "out").code == 0
+    assert "give --synth vital" in call("render", "nebulae/here.json", "--count", "2", "--out", "out2").line

@@ -7,8 +7,10 @@ subnormal numbers, which must not happen to ours.
 
 It imports nothing of nebula-tune, so that there is little to copy. On stdin comes, sound by sound, a line of JSON
 (``size`` of the preset in bytes, ``key``, ``velocity``, ``held`` and ``seconds``) and then the preset; on stdout goes
-the number of bytes (eight of them, little-endian) and the audio, (2, samples) float32. A line without ``size`` asks for
-the description of the instrument, which comes in the same way, as JSON. It ends when stdin does.
+the number of bytes (eight of them, little-endian) and the audio, (2, samples) float32. A line with ``size`` alone
+brings a preset for all sounds that follow: those of one panel share their wavetables, which take longer to load than a
+second takes to play, and leave them out of their own presets. A line without ``size`` asks for the description of the
+instrument, which comes in the same way as audio does, as JSON. It ends when stdin does.
 """
 
 from __future__ import annotations
@@ -31,15 +33,17 @@ def main() -> None:
     out = os.dup(1)
     os.dup2(2, 1)  # nothing that Vital prints gets among the samples
     copied = FORKS and "--new" not in sys.argv
-    synth = Synth()
+    synth, shared = Synth(), ""
     while line := sys.stdin.buffer.readline():
         asked = json.loads(line)
         if "size" not in asked:
             send(out, json.dumps(description()).encode())
             continue
         preset = sys.stdin.buffer.read(asked["size"]).decode()
-        if not copied:
-            send(out, played(Synth(), preset, asked))
+        if "key" not in asked:
+            shared, synth = preset, loaded(Synth(), preset)
+        elif not copied:
+            send(out, played(loaded(Synth(), shared), preset, asked))
         elif child := os.fork():
             if os.waitpid(child, 0)[1]:
                 os._exit(1)
@@ -48,13 +52,18 @@ def main() -> None:
             os._exit(0)
 
 
+def loaded(synth: Any, preset: str) -> Any:
+    """The instrument with that preset."""
+    if not synth.load_json(preset):
+        os._exit(BROKEN)
+    return synth
+
+
 def played(synth: Any, preset: str, asked: Any) -> bytes:
     """The samples of a preset."""
     import numpy
 
-    if not synth.load_json(preset):
-        os._exit(BROKEN)
-    audio = synth.render(asked["key"], asked["velocity"], asked["held"], asked["seconds"])
+    audio = loaded(synth, preset).render(asked["key"], asked["velocity"], asked["held"], asked["seconds"])
     return numpy.ascontiguousarray(audio, dtype="<f4").tobytes()
 
 

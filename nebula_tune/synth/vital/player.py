@@ -58,6 +58,7 @@ class VitalProcess:
     def __init__(self, copies: bool = True) -> None:
         if find_spec("vita") is None:
             raise SettingsError("Vital needs vita (GPL-3): pip install 'nebula-tune[vital]'")
+        self._shared = ""
         self._process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-P", str(PROGRAM), *([] if copies else ["--new"])],
             stdin=subprocess.PIPE,
@@ -65,8 +66,19 @@ class VitalProcess:
             env=os.environ | ALONE | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
 
-    def play(self, preset: str, note: PlayedNote, seconds: float) -> Stereo:
-        """Stereo (2, samples) of a preset's text, at 44.1 kHz. Raises ScoringError where the process has ended."""
+    def play(self, preset: str, note: PlayedNote, seconds: float, *, shared: str) -> Stereo:
+        """Stereo (2, samples) at 44.1 kHz. Raises ScoringError where the process has ended.
+
+        Args:
+            preset: its text; it may leave out what it shares with the others of its panel.
+            note: how it is played.
+            seconds: how long it is rendered.
+            shared: a whole preset of the same panel.
+        """
+        if shared != self._shared:
+            content = shared.encode()
+            self._tell(json.dumps({"size": len(content)}).encode() + b"\n" + content)
+            self._shared = shared
         content = preset.encode()
         asked = {"size": len(content), "key": note.key, "velocity": note.velocity, "held": note.held}
         answer = self._ask(json.dumps(asked | {"seconds": seconds}).encode() + b"\n" + content)
@@ -84,15 +96,18 @@ class VitalProcess:
                     pipe.close()
         self._process.wait()
 
+    def _tell(self, request: bytes) -> None:
+        if self._process.stdin is not None:
+            with suppress(BrokenPipeError):  # the answer that does not come says so
+                self._process.stdin.write(request)
+                self._process.stdin.flush()
+
     def _ask(self, request: bytes) -> bytes:
-        stdin, stdout = self._process.stdin, self._process.stdout
+        self._tell(request)
         answer, size = b"", 0
-        if stdin is not None and stdout is not None:
-            with suppress(BrokenPipeError):
-                stdin.write(request)
-                stdin.flush()
-                size = int.from_bytes(stdout.read(SIZE), "little")
-                answer = stdout.read(size)
+        if self._process.stdout is not None:
+            size = int.from_bytes(self._process.stdout.read(SIZE), "little")
+            answer = self._process.stdout.read(size)
         if not size or len(answer) < size:
             self.close()
             status = self._process.returncode

@@ -6,7 +6,7 @@ import base64
 import json
 import math
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -58,8 +58,8 @@ class PresetMaker:
             shapes_table() if written.wavetables.get(f"osc_{k + 1}") == "shapes" else table  # type: ignore[call-overload]
             for k, table in enumerate(settings["wavetables"])
         ]
-        others = {"lfos": settings["lfos"], "modulations": routes, "wavetables": tables}
-        self._others = json.dumps(others)[1:-1]
+        self._others = json.dumps({"lfos": settings["lfos"], "modulations": routes})[1:-1]
+        self._tables = json.dumps({"wavetables": tables})[1:-1]
 
     def note(self, human: Floats) -> PlayedNote:
         """The note of human values (parameters,); what it has between two keys is the preset's."""
@@ -74,18 +74,25 @@ class PresetMaker:
         drawn = {name: float(internal(float(human[column]))) for name, (column, internal) in self._drawn.items()}
         return self._fixed | drawn | {KEYBOARD_CONTROL: float(pitch) - _key(pitch)}
 
-    def preset(self, human: Floats, index: int, name: str = "") -> str:
+    @cached_property
+    def shared(self) -> str:
+        """A whole preset, whose wavetables are those of all others."""
+        return self.preset(np.zeros(len(self._column)), 0)
+
+    def preset(self, human: Floats, index: int, name: str = "", *, whole: bool = True) -> str:
         """Text of the ``.vital`` file of human values (parameters,).
 
         Args:
             human: of the sound.
             index: of the sound: it decides which row of noise its sample is.
             name: what the preset is called.
+            whole: also with its wavetables, which all presets of the panel share.
         """
+        others = f"{self._others}, {self._tables}" if whole else self._others
         values = json.dumps(self.values(human))[1:-1]
         about = json.dumps({"author": "nebula-tune", "comments": "", "preset_name": name, "preset_style": ""})[1:-1]
         return (
-            f'{{{about}, "settings": {{{values}, "sample": {noise_sample(index % ROWS)}, {self._others}}}, '
+            f'{{{about}, "settings": {{{values}, "sample": {noise_sample(index % ROWS)}, {others}}}, '
             f'"synth_version": "{VERSION}"}}'
         )
 

@@ -39,8 +39,9 @@ class VitalRenderer:
         def render(begin: int, end: int) -> None:
             with IDLE.process() as process:
                 for k in range(begin, end):
-                    preset = self._maker.preset(values[k], first_index + k)
-                    sound = self._mono(process.play(preset, self._maker.note(values[k]), seconds))
+                    preset = self._maker.preset(values[k], first_index + k, whole=False)
+                    note = self._maker.note(values[k])
+                    sound = self._mono(process.play(preset, note, seconds, shared=self._maker.shared))
                     output[k, : len(sound)] = sound
 
         spread(render, len(values), self._threads or cores())

@@ -37,6 +37,7 @@ class Vital(Synth):
     written: ClassVar[PanelFile]
     maker: ClassVar[PresetMaker]
     differentiable = False
+    study = "vital-drum"
 
     @classmethod
     def written_panel(cls, source: str | None) -> NamedPanel:
