@@ -98,7 +98,7 @@ class Panel:
     def _refuse_another(self, nebula: Nebula) -> None:
         """Refuse a nebula of another synth or panel by its name, as far as it says what it is of."""
         theirs, ours = nebula.origin, self.origin
-        if theirs and dict(theirs) != ours:
+        if theirs and not (ours and all(theirs[key] == ours[key] for key in ("synth", "panel_sha256"))):
             named = f"synth {shortened(theirs['synth'])}, panel {shortened(theirs['panel'])}"
             if ours and theirs["synth"] == ours["synth"] and theirs["panel"] == ours["panel"]:
                 raise NebulaError(

@@ -292,6 +292,8 @@ def test_a_panels_content_decides_what_it_is_and_its_name_does_not(tmp_path: Pat
     assert NamedPanel.from_json(json.loads(json.dumps(first.to_json()))) == first
     assert architecture("vital", first) is architecture("vital", commented)
     assert architecture("vital", first).__name__ != architecture("vital", other).__name__
+    renamed = architecture("vital", panel(tmp_path, SMALL, "yours"))
+    assert renamed.resolve(architecture("vital", first).resolve("default")) == renamed.resolve("default")
 
 
 # Nebulae.

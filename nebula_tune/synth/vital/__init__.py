@@ -1,4 +1,4 @@
-"""The synthesizer Vital, by the package vita (GPL-3, an extra), which is imported only where a Vital is asked for."""
+"""The synthesizer Vital, by the package vita (GPL-3, an extra), in processes of its own: it is never imported here."""
 
 from __future__ import annotations
 
