@@ -173,7 +173,7 @@ class Constellation:
             raise NebulaError("provenance of a constellation is an object")
         rows, weights, classes = _read_atoms(atoms, len(parameters))
         return cls(
-            Nebula.from_entries(data.get("nebula")),
+            Nebula.from_json(data.get("nebula")),
             tuple(parameters),
             rows,
             weights,
@@ -196,7 +196,7 @@ class Constellation:
             "version": VERSION,
             "spread": self.spread,
             "provenance": dict(self.provenance),
-            "nebula": self.nebula.entries(),
+            "nebula": self.nebula.as_json(),
             "parameters": list(self.parameters),
             "center": np.asarray(self.center).tolist(),
             "scale": np.asarray(self.scale).tolist(),
@@ -224,7 +224,7 @@ def load_sounds(source: str | Path) -> Nebula | Constellation:
         raise NebulaError(f"no nebula {str(source)!r}: neither a file nor a shipped nebula ({shipped_names()})")
     data = read_entries(path)
     try:
-        sounds = Constellation.from_json(data) if is_constellation(data) else Nebula.from_entries(data)
+        sounds = Constellation.from_json(data) if is_constellation(data) else Nebula.from_json(data)
     except NebulaError as error:
         raise NebulaError(f"{path}: {error}") from None
     if isinstance(sounds, Nebula):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import getpass
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,16 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def cpu_kind() -> str:
+    """What kind of CPU this is: its model's name where the system tells, else its architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
 
 
 def process_started(pid: int) -> str | None:

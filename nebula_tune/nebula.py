@@ -1,4 +1,5 @@
-"""A nebula: curve and symmetry of a synth's parameters, and the JSON file torchsynth loads.
+"""A nebula: curve and symmetry of a synth's parameters, and its JSON file: the one that torchsynth loads, or (of an
+instrument under a panel) one of our own, which names instrument and panel.
 
 Source: "One Billion Audio Sounds from GPU-Enabled Modular Synthesis" (2021), section 3.3.
 This module knows the file and its rules only; which parameters exist is the synth's knowledge
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -25,17 +26,21 @@ from nebula_tune.notices import warn_once
 ALMOST_LINEAR = 1.000001
 LARGEST_CURVE = sys.float_info.max
 NAMED = 5  # parameters in a warning
+FORMAT, VERSION = "nebula-tune nebula", 1
+ORIGIN = ("synth", "panel", "panel_sha256")
 
 
 @dataclass(frozen=True)
 class Nebula:
     """Curve (> 0) and symmetry of parameters, by their dotted name ``module.parameter``.
 
-    A nebula may be partial, as torchsynth allows: what it does not list stays as it was.
+    A nebula may be partial, as torchsynth allows: what it does not list stays as it was. ``origin`` says of what synth
+    and panel it is (ORIGIN), where its synth has panels that users write; else it is empty.
     """
 
     curves: Mapping[str, float] = field(default_factory=dict)
     symmetric: Mapping[str, bool] = field(default_factory=dict)
+    origin: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, curve in self.curves.items():
@@ -43,9 +48,10 @@ class Nebula:
                 raise NebulaError(f"curve of {shortened(name)} is {brief(curve)}; a curve is a finite number above 0")
         object.__setattr__(self, "curves", MappingProxyType(dict(self.curves)))
         object.__setattr__(self, "symmetric", MappingProxyType(dict(self.symmetric)))
+        object.__setattr__(self, "origin", MappingProxyType(dict(self.origin)))
 
-    def __reduce__(self) -> tuple[type[Nebula], tuple[dict[str, float], dict[str, bool]]]:
-        return Nebula, (dict(self.curves), dict(self.symmetric))
+    def __reduce__(self) -> tuple[type[Nebula], tuple[dict[str, float], dict[str, bool], dict[str, str]]]:
+        return Nebula, (dict(self.curves), dict(self.symmetric), dict(self.origin))
 
     @classmethod
     def load(cls, source: str | Path) -> Nebula:
@@ -58,7 +64,7 @@ class Nebula:
             raise NebulaError(f"no nebula {str(source)!r}: neither a file nor a shipped nebula ({shipped_names()})")
         entries = read_entries(path)
         try:
-            nebula = cls.from_entries(entries)
+            nebula = cls.from_json(entries)
         except NebulaError as error:
             raise NebulaError(f"{path}: {error}") from None
         nebula.tell_halved(path)
@@ -84,7 +90,7 @@ class Nebula:
         names = [
             name
             for name in dict.fromkeys([*self.curves, *self.symmetric])
-            if self.curves.get(name, 1) == 1 and self.symmetric.get(name, True)
+            if not self.origin and self.curves.get(name, 1) == 1 and self.symmetric.get(name, True)
         ]
         if not names:
             return []
@@ -96,6 +102,23 @@ class Nebula:
             and self.curves.get(name, default.curves[name]) == 1
             and self.symmetric.get(name, default.symmetric[name])
         ]
+
+    @classmethod
+    def from_json(cls, data: Any) -> Nebula:
+        """Build from what :meth:`as_json` gives: torchsynth's list, or an object that says of which synth it is."""
+        if not (isinstance(data, dict) and data.get("format") == FORMAT):
+            return cls.from_entries(data)
+        if data.get("version") != VERSION:
+            raise NebulaError(f"nebula format version {brief(data.get('version'))}; this program reads {VERSION}")
+        origin = {key: data[key] for key in ORIGIN if key in data}
+        if data.keys() != {"format", "version", "parameters", *ORIGIN} or not _is_strings(list(origin.values())):
+            raise NebulaError(f"such a nebula has {', '.join(ORIGIN)} (texts) and parameters, and nothing else")
+        return replace(cls.from_entries(data["parameters"]), origin=origin)
+
+    def as_json(self) -> Any:
+        """The file's content: torchsynth's list where the nebula is of no panel."""
+        entries = self.entries()
+        return {"format": FORMAT, "version": VERSION, **self.origin, "parameters": entries} if self.origin else entries
 
     @classmethod
     def from_entries(cls, entries: Any) -> Nebula:
@@ -134,7 +157,7 @@ class Nebula:
             module, _, parameter = name.partition(".")
             if name in self.curves:
                 curve = self.curves[name]
-                if curve == 1 and self.symmetric.get(name, False):
+                if curve == 1 and self.symmetric.get(name, False) and not self.origin:
                     curve = ALMOST_LINEAR
                 result.append({"name": [module, parameter, "curve"], "value": curve})
             if name in self.symmetric:
@@ -143,7 +166,7 @@ class Nebula:
 
     def to_json(self) -> str:
         """The file's text; equal nebulae give equal text."""
-        return json.dumps(self.entries(), indent=1) + "\n"
+        return json.dumps(self.as_json(), indent=1) + "\n"
 
     def save(self, path: str | Path) -> None:
         """Write the JSON file atomically."""

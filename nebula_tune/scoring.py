@@ -24,7 +24,7 @@ from nebula_tune.embedding.embed import vectors_of
 from nebula_tune.nebula import Nebula
 from nebula_tune.objective import Objective, Target, TrialSounds
 from nebula_tune.penalties import penalties
-from nebula_tune.synth import Synth, architecture
+from nebula_tune.synth import NamedPanel, Synth, architecture
 from nebula_tune.synth.parameters import SMALLEST_RADIUS
 from nebula_tune.trial import Point, Score
 
@@ -57,7 +57,8 @@ class Request:
 class ScorerSpec:
     """What a worker needs to build its scorer: names, settings, and where the target's vectors are.
 
-    ``distance`` is a distance's settings, frozen; ``guards`` what each share of SHARES costs, in the distance's units.
+    ``panel`` is the synth's, where it has panels that users write; ``distance`` is a distance's settings, frozen;
+    ``guards`` what each share of SHARES costs, in the distance's units.
     """
 
     synth: str
@@ -67,16 +68,19 @@ class ScorerSpec:
     device: str
     distance: Mapping[str, Any] = field(default_factory=lambda: {"name": "l1"})
     guards: Mapping[str, float] = field(default_factory=dict)
+    panel: NamedPanel | None = None
 
     def build(self) -> Scorer:
         """The scorer, on this process's own device."""
         embeddings = [make_embedding(**named, device=self.device) for named in self.embeddings]
+        kind = architecture(self.synth, self.panel)
+        threads = 1 if self.device == "cpu" else None  # there one chunk runs at a time
         players: dict[tuple[int, float], Synth] = {}
         ears = []
         for embedding in embeddings:
             audio = self._audio(embedding, embeddings)
             if audio not in players:
-                players[audio] = architecture(self.synth)(Nebula(), self.chunk, *audio, self.device, threads=1)
+                players[audio] = kind(Nebula(), self.chunk, *audio, self.device, threads=threads)
             ears.append(Ear(players[audio], embedding))
         distance = make_distance(**self.distance)
         target = Target.load(Path(self.target), self.device, distance) if self.target else None

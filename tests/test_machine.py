@@ -143,5 +143,6 @@ def test_sockets_have_paths_that_every_system_takes(monkeypatch: pytest.MonkeyPa
 def test_what_only_some_systems_have_is_asked_for_in_one_module() -> None:
     only = re.compile(r"sched_getaffinity|[\"']/proc|/dev/shm|\bimport (resource|pwd|grp)\b|os\.fork\b|cpu_count")
     for path in sorted((ROOT / "nebula_tune").rglob("*.py")):
-        if path.stem != "machine":
+        # copies.py is a program that imports nothing of ours; where there is no fork it does without, as a test holds
+        if path.stem not in ("machine", "copies"):
             assert not only.search(path.read_text()), path

@@ -364,7 +364,7 @@ def test_embeddings_share_a_rendering_where_one_serves_them(
             rendered.append(self.samples)
             return super().render_human(human, first_index)
 
-    monkeypatch.setattr(scoring, "architecture", lambda name: Counted)
+    monkeypatch.setattr(scoring, "architecture", lambda name, panel: Counted)
     named = [
         {"name": name, "sample_rate": rate, "seconds": seconds}
         for name, (rate, seconds) in zip(("logmel", "mss"), heard, strict=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nebula_tune.cli.types import Seed
+from nebula_tune.cli.types import PanelOption, Seed
 from nebula_tune.errors import NebulaError, SettingsError
 from nebula_tune.words import printable
 
@@ -37,6 +37,10 @@ def render(
         str | None, typer.Option("--class", help="Draw from this class of a constellation's atoms only.")
     ] = None,
     synth: Annotated[str, typer.Option(help="The synth's architecture.")] = "voice",
+    panel: PanelOption = None,
+    presets: Annotated[
+        Path | None, typer.Option(help="Also write each sound's preset (.vital) to this folder.")
+    ] = None,
 ) -> None:
     """Write sounds of a nebula or constellation as audio files, with their parameters in parameters.parquet.
 
@@ -48,18 +52,18 @@ def render(
     """
     from nebula_tune.cli.console import counting
     from nebula_tune.constellation import Constellation
-    from nebula_tune.corpus.writer import BATCH, write_parameters, write_sounds
+    from nebula_tune.corpus.writer import BATCH, write_parameters, write_presets, write_sounds
     from nebula_tune.kit.write import KEYS, LENGTH, write_kit
     from nebula_tune.synth import architecture
 
-    kind_of_synth = architecture(synth)
+    kind_of_synth = architecture(synth, panel)
     source = kind_of_synth.resolve_sounds(nebula)
     if only is not None:
         if not isinstance(source, Constellation):
             raise NebulaError(f"--class {only}: only a constellation has classes, and {nebula} is a nebula")
         source = source.of_class(only)
     if kit is not None:
-        if out is not None or parameters_only or (sample_rate, kind) != (44100, "wav"):
+        if out is not None or presets is not None or parameters_only or (sample_rate, kind) != (44100, "wav"):
             raise SettingsError("--kit writes wav of 44100 Hz to its own folder: leave out --out and what goes with it")
         with counting("rendering") as progress:
             path = write_kit(
@@ -78,6 +82,8 @@ def render(
     if count is None or out is None:
         raise SettingsError("say how many sounds with --count and where to with --out; or --kit FOLDER for a kit")
     player = kind_of_synth(source, BATCH, sample_rate, 4.0 if seconds is None else seconds)
+    if presets is not None:
+        write_presets(player, first, count, presets, only)
     if parameters_only:
         write_parameters(player, first, count, out, archive=True)
         return

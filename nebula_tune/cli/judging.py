@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from nebula_tune.cli.studies import opened
-from nebula_tune.cli.types import Csv, DistanceOption, Json, Seed, Storage, WeightsOption
+from nebula_tune.cli.types import Csv, DistanceOption, Json, PanelOption, Seed, Storage, WeightsOption
 from nebula_tune.storage.paths import DEFAULT_URL
 from nebula_tune.words import json_text, printable
 
@@ -45,6 +45,7 @@ def compare(
         str, typer.Option(help="onset (trim to the onset, level), or rms-only (level), as in the paper.")
     ] = "onset",
     synth: Annotated[str, typer.Option(help="The synth's architecture, of nebulae.")] = "voice",
+    panel: PanelOption = None,
     told_apart: Annotated[
         bool,
         typer.Option(
@@ -75,7 +76,7 @@ def compare(
         given({f"corpus {name}": Path(name) for name in corpora}),
     )
     ears = Ears(tuple(embedding or ["logmel"]), weights, prepare, distance)
-    how = Protocol(sounds, n, trials, group_by, synth, seed, told_apart)
+    how = Protocol(sounds, n, trials, group_by, synth, seed, told_apart, panel)
     with counting("comparing") as progress:
         reports = compared(corpora, ears, how, note, progress)
     for corpus in reports[0].corpora:
@@ -193,6 +194,7 @@ def reach(
         "auto"
     ),
     synth: Annotated[str, typer.Option(help="The synth's architecture.")] = "voice",
+    panel: PanelOption = None,
     out: Annotated[Path | None, typer.Option(help="Write everything as JSON to this file.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -216,6 +218,7 @@ def reach(
             distance=distance,
             group_by=group_by,
             synth=synth,
+            panel=panel,
             progress=progress,
         )
     text = json_text(reach)
@@ -279,6 +282,7 @@ def listen(
         list[Path] | None, typer.Option(help="With --analyse: the key of a test. Repeatable, for several tests.")
     ] = None,
     synth: Annotated[str, typer.Option(help="The synth's architecture.")] = "voice",
+    panel: PanelOption = None,
     storage: Storage = DEFAULT_URL,
     as_json: Json = False,
 ) -> None:
@@ -291,6 +295,7 @@ def listen(
     from nebula_tune.corpus.source import Source
     from nebula_tune.errors import SettingsError
     from nebula_tune.listening.command import analyse_ballots, candidates, make_among_test, make_test
+    from nebula_tune.synth import architecture as of_name
 
     if analyse + among + among_candidates > 1:
         raise SettingsError("--analyse, --among and --among-candidates: one of them at a time")
@@ -299,10 +304,10 @@ def listen(
         return
     if among or among_candidates:
         if among_candidates:
-            sources, synth = candidates(opened(storage, reading=True), what)
+            sources, architecture = candidates(opened(storage, reading=True), what)
         else:
-            sources = list(map(Source.parse, what))
-        test = make_among_test(sources, synth, out, target_kind=target_kind, pairs=pairs, seed=seed, keys=key)
+            sources, architecture = list(map(Source.parse, what)), of_name(synth, panel)
+        test = make_among_test(sources, architecture, out, target_kind=target_kind, pairs=pairs, seed=seed, keys=key)
     else:
-        test = make_test(what, synth, out, target_kind=target_kind, pairs=pairs, seed=seed, keys=key)
+        test = make_test(what, of_name(synth, panel), out, target_kind=target_kind, pairs=pairs, seed=seed, keys=key)
     print_test(test, as_json)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nebula_tune.cli.types import Json, Seed
+from nebula_tune.cli.types import Json, PanelOption, Seed
 from nebula_tune.words import json_text
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def match(
         str, typer.Option(help="What random sounds are drawn from: a nebula's or constellation's file, or a name.")
     ] = "default",
     synth: Annotated[str, typer.Option(help="The synth's architecture.")] = "voice",
+    panel: PanelOption = None,
     pool: Annotated[int, typer.Option(help="Random sounds to look through; kept for the next time.")] = 65536,
     keep: Annotated[int, typer.Option(help="Presets of each sound.")] = 5,
     renders: Annotated[
@@ -54,8 +55,8 @@ def match(
     """
     from nebula_tune.cli.console import counting, note
     from nebula_tune.execution.where import Where
+    from nebula_tune.matching.hearing import MatchPrior
     from nebula_tune.matching.match import match as matched
-    from nebula_tune.matching.match import prior_of
     from nebula_tune.matching.output import write_page
     from nebula_tune.tuning.outputs import given, refuse_one_file
 
@@ -64,6 +65,7 @@ def match(
         sounds,
         nebula=nebula,
         synth=synth,
+        panel=panel,
         embedding=embedding,
         pool=pool,
         keep=keep,
@@ -76,7 +78,7 @@ def match(
         stage=counting,
     )
     if report is not None:
-        write_page(results, prior_of(nebula, synth), report)
+        write_page(results, MatchPrior.of(nebula, synth, panel), report)
     if as_json:
         print(json_text([result.to_json() for result in results]))
     else:

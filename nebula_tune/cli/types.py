@@ -28,4 +28,10 @@ Json = Annotated[bool, typer.Option("--json", help="Machine-readable result on s
 Csv = Annotated[Path | None, typer.Option("--csv", help="Write the table to this file.")]
 WeightsOption = Annotated[str | None, typer.Option(help="Weights file for the one embedding named.")]
 DistanceOption = Annotated[str, typer.Option(help="Of two sounds' vectors: l1 (the paper's) or euclidean.")]
+PanelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--panel", help="Which controls of Vital are drawn: a panel's name or YAML file. [default: vital-drum]"
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Everything random derives from it.")]

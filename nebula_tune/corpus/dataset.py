@@ -13,7 +13,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from nebula_tune.constellation import Constellation
 from nebula_tune.errors import SettingsError
 from nebula_tune.nebula import Nebula
-from nebula_tune.synth import Synth, architecture, synth1b1
+from nebula_tune.synth import Synth, architecture, panel_of, synth1b1
 
 SPLITS = ("all", "train", "test")
 BLOCK = 1024  # sounds; training and test set change places only between blocks
@@ -44,6 +44,7 @@ class SynthDataset(IterableDataset[Sounds]):
         first_index: of the data set's first sound.
         split: "train", "test" (the last 1024 of each 10,240 sounds), or "all".
         synth: the architecture.
+        panel: its panel, a name or file; None: its own.
         sample_rate: Hz.
         seconds: length of each sound.
         device: where the sounds are made and returned.
@@ -63,6 +64,7 @@ class SynthDataset(IterableDataset[Sounds]):
         first_index: int = 0,
         split: str = "all",
         synth: str = "voice",
+        panel: str | None = None,
         sample_rate: int = 44100,
         seconds: float = 4.0,
         device: str = "cpu",
@@ -78,11 +80,16 @@ class SynthDataset(IterableDataset[Sounds]):
         if rank is not None and world_size is not None and not 0 <= rank < world_size:
             raise SettingsError(f"rank {rank} of {world_size}")
         synth1b1.check(first_index, count)
-        self._architecture = architecture(synth)
+        self._synth_name, self._panel = synth, panel_of(synth, panel)
         self.nebula = self._architecture.resolve_sounds(nebula)
         self.first_index, self.count, self.batch_size, self.split = first_index, count, batch_size, split
         self._settings = (sample_rate, seconds, device)
         self._share = (rank, world_size)
+
+    @property
+    def _architecture(self) -> type[Synth]:
+        """Looked up by name, so that a data set can be sent to another process."""
+        return architecture(self._synth_name, self._panel)
 
     @property
     def parameter_names(self) -> tuple[str, ...]:

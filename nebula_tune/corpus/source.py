@@ -276,7 +276,7 @@ def content_of(nebula: Nebula | Constellation, synth: type[Synth]) -> Any:
     """What a nebula's or constellation's sounds depend on, as JSON."""
     resolved = synth.resolve_sounds(nebula)
     if isinstance(resolved, Nebula):
-        return resolved.entries()
+        return resolved.as_json()
     content = resolved.as_json()
     del content["provenance"]
     return content

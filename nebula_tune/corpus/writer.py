@@ -22,6 +22,7 @@ from nebula_tune.nebula import Nebula
 from nebula_tune.synth import Synth, synth1b1
 
 FORMATS = ("wav", "flac")
+PRESETS = "vital"  # how the names of such files end
 BATCH = 64  # sounds
 TABLE, ARCHIVE, NEBULA = "parameters.parquet", "parameters.npz", "nebula.json"
 CLAIM = "render.json"  # what a folder of sounds is for
@@ -83,6 +84,32 @@ def write_sounds(
             done.result()
     progress(count, count)
     return write_parameters(synth, first_index, count, folder)
+
+
+def write_presets(synth: Synth, first_index: int, count: int, folder: Path, only: str | None = None) -> None:
+    """Write sounds ``first_index`` .. + ``count`` - 1 as presets that the instrument itself opens, ``INDEX.vital``.
+
+    The folder is claimed first, as by :func:`write_sounds`. How each sound is played (note, velocity, duration) is in
+    its parameters.
+
+    Args:
+        synth: what draws the sounds.
+        first_index: index of the first sound.
+        count: how many, at least 1.
+        folder: where the files go.
+        only: the class of a constellation's atoms that the sounds are of; None: all.
+
+    Raises:
+        UserInputError: for a synth without presets, where there are no such sounds, or for a folder that is for others.
+    """
+    check(synth, first_index, count)
+    synth.presets(synth.to_human(synth.draw(first_index, 0)), [])
+    _claim(synth, folder, PRESETS, only)
+    for start in range(first_index, first_index + count, BATCH):
+        indices = range(start, min(start + BATCH, first_index + count))
+        human = synth.to_human(synth.draw(start, len(indices)))
+        for index, content in zip(indices, synth.presets(human, indices), strict=True):
+            write_atomically(folder / f"{index:010d}.{PRESETS}", content)
 
 
 def _claim(synth: Synth, folder: Path, kind: str, only: str | None) -> None:
@@ -160,7 +187,7 @@ def _claim_archive(synth: Synth, folder: Path) -> None:
         raise CorpusError(f"{folder} holds something else; give an empty or new folder with --out")
     if not create_atomically(nebula, synth.nebula.to_json().encode()):
         try:
-            same = Nebula.load(nebula).entries() == synth.nebula.entries()
+            same = Nebula.load(nebula).as_json() == synth.nebula.as_json()
         except NebulaError as error:
             raise CorpusError(f"{nebula} cannot be read as a nebula; give another --out") from error
         if not same:

@@ -73,7 +73,7 @@ def compare(texts: Sequence[str], ears: Ears, how: Protocol, note: Note, countin
     """
     if len(texts) < 2:
         raise SettingsError("compare needs two corpora at least: folders, nebulae or white-noise")
-    sources, synth = [Source.parse(text) for text in texts], architecture(how.synth)
+    sources, synth = [Source.parse(text) for text in texts], architecture(how.synth, how.panel)
     reports = [
         _under(name, embedding, sources, synth, ears=ears, how=how, note=note, counting=counting)
         for name, embedding in ears.open().items()

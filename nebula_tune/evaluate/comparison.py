@@ -14,8 +14,8 @@ from nebula_tune.evaluate.telling import Verdict
 @dataclass(frozen=True)
 class Protocol:
     """How corpora are compared: sounds of each at most, sounds a trial (None: 1000, or half of the smaller corpus),
-    trials, what is a group, the synth of nebulae, the seed, and whether judges also tell corpora apart. Raises
-    SettingsError for what cannot be."""
+    trials, what is a group, the synth of nebulae, the seed, whether judges also tell corpora apart, and the synth's
+    panel. Raises SettingsError for what cannot be."""
 
     sounds: int = 2000
     n: int | None = None
@@ -24,6 +24,7 @@ class Protocol:
     synth: str = "voice"
     seed: int = 0
     told_apart: bool = False
+    panel: str | None = None
 
     def __post_init__(self) -> None:
         GroupBy.named(self.group_by)

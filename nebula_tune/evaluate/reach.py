@@ -78,6 +78,7 @@ def diagnose(
     distance: str = "l1",
     group_by: str = "auto",
     synth: str = "voice",
+    panel: str | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """:func:`reach` of a nebula's or constellation's first sounds to a target, both embedded and cached.
@@ -90,6 +91,7 @@ def diagnose(
         distance: a distance's name.
         group_by: how the target's sounds are grouped: folder, file or auto.
         synth: the name of the nebula's architecture.
+        panel: its panel, a name or file; None: its own.
         progress: called with the sounds that are done and how many there are; None: nobody is told.
 
     Raises:
@@ -100,7 +102,7 @@ def diagnose(
     if pool < 1:
         raise UserInputError(f"--pool {pool}: at least 1")
     refuse_judge(embedding)
-    kind, ear, measure = architecture(synth), make_embedding(embedding), make_distance(distance)
+    kind, ear, measure = architecture(synth, panel), make_embedding(embedding), make_distance(distance)
     voice = NebulaSounds(nebula, kind.resolve_sounds(nebula))
     embedded_target = embed_source(
         Source.parse(target), ear, Prepare.ONSET, kind, first_index(Purpose.TARGET, 0), progress=progress

@@ -89,7 +89,8 @@ class PoolRenderer:
         self._cache = VectorCache(
             {"pool": [embedding.settings for embedding in embeddings], "prepare": plan.settings.prepare}
         )
-        self._what = [plan.synth_name, plan.nebula(point).entries(), device]
+        played_by = plan.synth_name if plan.panel is None else plan.synth.__name__
+        self._what = [played_by, plan.nebula(point).as_json(), device]
 
     @staticmethod
     def draws(plan: Plan, constellation: Constellation, request: Request) -> Raw:

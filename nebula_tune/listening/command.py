@@ -15,18 +15,18 @@ from nebula_tune.listening.design import FEWEST_AMONG, MOST_AMONG
 from nebula_tune.storage.store import Store
 from nebula_tune.study.plan import Plan
 from nebula_tune.study.replay import search_snapshots
-from nebula_tune.synth import architecture
+from nebula_tune.synth import Synth
 
 
 def make_test(
-    what: Sequence[str], synth: str, out: Path, *, target_kind: str | None, pairs: int, seed: int | None,
+    what: Sequence[str], synth: type[Synth], out: Path, *, target_kind: str | None, pairs: int, seed: int | None,
     keys: Sequence[Path] | None,
 ) -> dict[str, str]:  # fmt: skip
     """Write a test of two sources; where it is, and what it can show.
 
     Args:
         what: the two sources, as they were typed.
-        synth: the name of nebulae's architecture.
+        synth: nebulae's architecture.
         out: the page, a new .html file.
         target_kind: what listeners are told to look for; None: KIND.
         pairs: of sounds to compare.
@@ -41,20 +41,26 @@ def make_test(
         raise SettingsError(f"listen compares two, A and B, not {len(what)}: nebula-tune listen A B")
     a, b = map(Source.parse, what)
     written = write_test(
-        a, b, architecture(synth), out, target_kind=KIND if target_kind is None else target_kind, pairs=pairs, seed=seed
+        a,
+        b,
+        synth,
+        out,
+        target_kind=KIND if target_kind is None else target_kind,
+        pairs=pairs,
+        seed=seed,
     )
     return _as_json(written)
 
 
 def make_among_test(
-    sources: Sequence[Source], synth: str, out: Path, *, target_kind: str | None, pairs: int, seed: int | None,
+    sources: Sequence[Source], synth: type[Synth], out: Path, *, target_kind: str | None, pairs: int, seed: int | None,
     keys: Sequence[Path] | None,
 ) -> dict[str, str]:  # fmt: skip
     """Write a test among several sources; where it is, and how large.
 
     Args:
         sources: what is compared.
-        synth: the name of nebulae's architecture.
+        synth: nebulae's architecture.
         out: the page, a new .html file.
         target_kind: what listeners are told to look for; None: KIND.
         pairs: of sounds to compare, of all sources together.
@@ -66,11 +72,11 @@ def make_among_test(
     """
     _refuse_keys(keys)
     kind = KIND if target_kind is None else target_kind
-    return _as_json(write_among(sources, architecture(synth), out, target_kind=kind, pairs=pairs, seed=seed))
+    return _as_json(write_among(sources, synth, out, target_kind=kind, pairs=pairs, seed=seed))
 
 
-def candidates(ledger: Store, what: Sequence[str]) -> tuple[list[Source], str]:
-    """The nebulae that a study chose among, equal ones once, and the name of its synth. Raises UserInputError."""
+def candidates(ledger: Store, what: Sequence[str]) -> tuple[list[Source], type[Synth]]:
+    """The nebulae that a study chose among, equal ones once, and its synth. Raises UserInputError."""
     if len(what) != 1:
         raise SettingsError(f"--among-candidates takes one study's name, not {len(what)}")
     plan = Plan.stored(ledger.record(what[0]))
@@ -84,7 +90,7 @@ def candidates(ledger: Store, what: Sequence[str]) -> tuple[list[Source], str]:
             f"study {what[0]} has {len(sources)} different candidates, a test {FEWEST_AMONG} to {MOST_AMONG}; export "
             "some of its trials, and give their files to --among"
         )
-    return list(sources.values()), plan.synth_name
+    return list(sources.values()), plan.synth
 
 
 def _refuse_keys(keys: Sequence[Path] | None) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 from nebula_tune.arrays import Floats, Raw, Vectors
 from nebula_tune.constellation import Constellation
 from nebula_tune.corpus.prepare import Prepare
+from nebula_tune.corpus.source import content_of
 from nebula_tune.embedding import make_embedding
 from nebula_tune.embedding.base import Embedding, own_device
 from nebula_tune.execution.executor import Client, Executor
@@ -18,7 +21,7 @@ from nebula_tune.execution.where import Where
 from nebula_tune.nebula import Nebula
 from nebula_tune.scoring import Request, ScorerSpec
 from nebula_tune.study.settings import EmbeddingSettings
-from nebula_tune.synth import Synth
+from nebula_tune.synth import NamedPanel, Synth, architecture, panel_of
 from nebula_tune.trial import Point
 
 DRAWS_ONLY = (8000, 0.1)  # Hz and seconds of a synth that only draws
@@ -40,11 +43,27 @@ class MatchEar:
 
 @dataclass(frozen=True)
 class MatchPrior:
-    """What sounds are drawn from: a synth's nebula, or a constellation on one."""
+    """What sounds are drawn from: a synth's nebula, or a constellation on one; under a panel, where it has such."""
 
-    synth: type[Synth]
     synth_name: str
+    panel: NamedPanel | None
     sounds: Nebula | Constellation
+
+    @classmethod
+    def of(cls, nebula: str | Path, synth: str, panel: str | None) -> MatchPrior:
+        """By the nebula's or constellation's file or name, and the synth's and the panel's. Raises UserInputError."""
+        written = panel_of(synth, panel)
+        return cls(synth, written, architecture(synth, written).resolve_sounds(nebula))
+
+    @property
+    def synth(self) -> type[Synth]:
+        """The architecture."""
+        return architecture(self.synth_name, self.panel)
+
+    @property
+    def content(self) -> list[Any]:
+        """What its sounds depend on, as JSON."""
+        return [self.synth_name, self.panel and self.panel.digest, content_of(self.sounds, self.synth)]
 
     @property
     def nebula(self) -> Nebula:
@@ -97,7 +116,7 @@ class Hearing:
     ) -> None:
         self._point = prior.point
         named = [{"name": ear.named.name, **ear.named.options} for ear in ears]
-        spec = ScorerSpec(prior.synth_name, named, style, None, own_device())
+        spec = ScorerSpec(prior.synth_name, named, style, None, own_device(), panel=prior.panel)
         self._executor: Executor = where.make(spec, Client(note=note))
 
     def __enter__(self) -> Hearing:

@@ -16,7 +16,6 @@ from nebula_tune.arrays import Floats, Raw, Vectors
 from nebula_tune.corpus.cache import digest
 from nebula_tune.corpus.folder import Skipped, Unusable, audio_files, fingerprint
 from nebula_tune.corpus.prepare import Prepare
-from nebula_tune.corpus.source import content_of
 from nebula_tune.embedding.embed import embed_files
 from nebula_tune.errors import CorpusError, SettingsError
 from nebula_tune.execution.where import Where
@@ -27,7 +26,6 @@ from nebula_tune.matching.pool import QUICK, Pool, draw_pool
 from nebula_tune.matching.refine import POPULATION, NearPreset, refine
 from nebula_tune.numerics import own_numerics
 from nebula_tune.study.plan import named_embeddings
-from nebula_tune.synth import architecture
 from nebula_tune.synth.indices import Purpose, first_index
 
 EARS = "logmel=1,modulation=1"
@@ -51,6 +49,7 @@ def match(
     *,
     nebula: str | Path = "default",
     synth: str = "voice",
+    panel: str | None = None,
     embedding: str = EARS,
     pool: int = POOL,
     keep: int = KEEP,
@@ -71,6 +70,7 @@ def match(
         sounds: audio files, or folders of such.
         nebula: what the random sounds are drawn from: a nebula's or constellation's file or name.
         synth: the synth's architecture.
+        panel: the synth's, a name or file; None: its own.
         embedding: the ears with their weights, as ``logmel=1,modulation=1``; the first one hears the whole pool.
         pool: how many random sounds.
         keep: presets of each sound.
@@ -89,7 +89,7 @@ def match(
     """
     extent = _Extent(pool, keep, renders, seed)
     ears = open_ears(named_embeddings(embedding))
-    matcher = _Matcher(prior_of(nebula, synth), ears, extent, where or Where(), note)
+    matcher = _Matcher(MatchPrior.of(nebula, synth, panel), ears, extent, where or Where(), note)
     files = list(_files([sounds] if isinstance(sounds, str | Path) else sounds))
     if out is None:
         return matcher.match(files, [None] * len(files), stage)
@@ -97,12 +97,6 @@ def match(
         raise SettingsError(f"--seconds {seconds}: above 0, at most {LONGEST_SECONDS:g}")
     folders = [Path(out)] if len(files) == 1 else [Path(out) / name for name in _folder_names(files)]
     return matcher.match(files, matcher.claim(files, folders, seconds), stage)
-
-
-def prior_of(nebula: str | Path, synth: str) -> MatchPrior:
-    """What random sounds are drawn from, by a nebula's or constellation's file or name. Raises NebulaError."""
-    kind = architecture(synth)
-    return MatchPrior(kind, synth, kind.resolve_sounds(nebula))
 
 
 @dataclass(frozen=True)
@@ -174,7 +168,7 @@ class _Matcher:
         """The folders of sounds' matches, claimed for them. Raises CorpusError, StorageError."""
         what = {
             "synth": self._prior.synth_name,
-            "nebula": digest(content_of(self._prior.sounds, self._prior.synth)),
+            "nebula": digest(self._prior.content),
             "ears": [[ear.embedding.settings, ear.weight] for ear in self._ears],
             **asdict(self._extent),
         }

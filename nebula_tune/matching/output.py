@@ -17,6 +17,7 @@ import torch
 from nebula_tune.corpus.claim import claim_folder
 from nebula_tune.corpus.folder import read_audio
 from nebula_tune.corpus.source import Sound
+from nebula_tune.corpus.writer import PRESETS
 from nebula_tune.documents import read_json
 from nebula_tune.errors import UserInputError
 from nebula_tune.files import write_atomically
@@ -31,7 +32,7 @@ SAMPLE_RATE = 44100
 DEFAULT_SECONDS, LONGEST_SECONDS = 4.0, 600.0
 COMPRESSION = 0.8  # of libsndfile's MP3 encoder: 112 kbit/s
 PAGE_SECONDS = 3.0  # of each sound on the page
-CLAIM, PRESETS, TABLE = "match.json", "presets.json", "presets.parquet"
+CLAIM, FOUND, TABLE = "match.json", "presets.json", "presets.parquet"
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class MatchFolder:
     def finished(self) -> Matched | None:
         """What an earlier call wrote; None where it is not there, or not whole."""
         try:
-            matched = Matched.from_json(read_json(self.path / PRESETS))
+            matched = Matched.from_json(read_json(self.path / FOUND))
         except (UserInputError, ValueError):
             return None
         whole = all(preset.file and (self.path / preset.file).is_file() for preset in matched.presets)
@@ -80,11 +81,21 @@ class MatchFolder:
             soundfile.write(buffer, played(preset, prior, self.seconds), SAMPLE_RATE, format="WAV", subtype="PCM_16")
             write_atomically(self.path / name, buffer.getvalue())
             presets.append(preset.model_copy(update={"file": name}))
+        self._write_presets(matched.presets, prior)
         written = matched.model_copy(update={"presets": presets})
         write_atomically(self.path / "nebula.json", prior.nebula.to_json().encode())
         _write_table(presets, self.path / TABLE)
-        write_atomically(self.path / PRESETS, (json.dumps(written.to_json(), indent=1) + "\n").encode())
+        write_atomically(self.path / FOUND, (json.dumps(written.to_json(), indent=1) + "\n").encode())
         return written.model_copy(update={"folder": str(self.path)})
+
+    def _write_presets(self, presets: Sequence[MatchedPreset], prior: MatchPrior) -> None:
+        """What the instrument itself opens, where it has such files: ``1.vital`` ..."""
+        if prior.panel is None:
+            return
+        human = torch.tensor([list(preset.human.values()) for preset in presets], dtype=torch.float64, device="cpu")
+        contents = prior.player(SAMPLE_RATE, self.seconds).presets(human, [preset.index for preset in presets])
+        for number, content in enumerate(contents, 1):
+            write_atomically(self.path / f"{number}.{PRESETS}", content)
 
 
 def played(preset: MatchedPreset, prior: MatchPrior, seconds: float) -> Sound:

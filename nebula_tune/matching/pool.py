@@ -58,7 +58,7 @@ def draw_pool(
     """
     raw = prior.draw(first_index, sounds)
     cache = VectorCache({"match": ear.embedding.settings, "prepare": QUICK})
-    what = [prior.synth_name, prior.nebula.entries(), own_device()]
+    what = [prior.synth_name, prior.panel and prior.panel.digest, prior.nebula.entries(), own_device()]
     begins = range(0, sounds, PART)
     keys = [digest([*what, first_index + k, hashlib.sha256(raw[k : k + PART].tobytes()).hexdigest()]) for k in begins]
     parts: list[Vectors | None] = [cache.get(key) for key in keys]

@@ -196,7 +196,7 @@ def _provenance(view: View) -> list[tuple[str, str]]:
         ("trials", ", ".join(f"{count} {phase}" for phase, count in counts.items()) or "none yet"),
         ("sounds a trial", str(settings.sounds)),
         ("seed", str(view.plan.seed)),
-        ("synth", view.plan.synth_name),
+        ("synth", f"{view.plan.synth_name}, panel {view.plan.panel.name}" if view.plan.panel else view.plan.synth_name),
     ]
     if "seconds" in view.result:
         lines.append(("time", f"{view.result['seconds']:.0f} seconds"))

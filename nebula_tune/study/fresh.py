@@ -26,7 +26,7 @@ def fresh_sounds(
         device: torch's name of where synth and embedding run.
         most: sounds of each request, from its first on.
     """
-    spec = ScorerSpec(plan.synth_name, [named], plan.settings.prepare, None, device)
+    spec = ScorerSpec(plan.synth_name, [named], plan.settings.prepare, None, device, panel=plan.panel)
     with InlineExecutor(spec) as executor:
         return {name: executor.fresh(_fewer(request, most)) for name, request in requests.items()}
 

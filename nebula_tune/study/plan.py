@@ -23,7 +23,7 @@ from nebula_tune.study.settings import (
     StudySettings,
     load_study,
 )
-from nebula_tune.synth import Synth, architecture
+from nebula_tune.synth import NamedPanel, Synth, architecture
 from nebula_tune.synth.indices import Purpose, first_index
 from nebula_tune.trial import Point
 
@@ -43,11 +43,12 @@ class Plan:
     seed: int
     group_by: str
     target_sounds: int
+    panel: NamedPanel | None = None
 
     @property
     def synth(self) -> type[Synth]:
         """The synth's architecture."""
-        return architecture(self.synth_name)
+        return architecture(self.synth_name, self.panel)
 
     @property
     def space(self) -> Space:
@@ -96,7 +97,8 @@ class Plan:
         return {
             "study": json.loads(settings.model_dump_json()),
             "synth": self.synth_name,
-            "start": self.start.entries(),
+            **({"panel": self.panel.to_json()} if self.panel else {}),
+            "start": self.start.as_json(),
             "tune": list(self.tune),
             "freeze": list(self.freeze),
             "seed": self.seed,
@@ -110,12 +112,13 @@ class Plan:
         return cls(
             settings=_validated(json.dumps(_as_it_was(resolved["study"]))),
             synth_name=resolved["synth"],
-            start=Nebula.from_entries(resolved["start"]),
+            start=Nebula.from_json(resolved["start"]),
             tune=tuple(resolved["tune"]),
             freeze=tuple(resolved["freeze"]),
             seed=resolved["seed"],
             group_by=resolved["group_by"],
             target_sounds=resolved["target_sounds"],
+            panel=NamedPanel.from_json(resolved["panel"]) if "panel" in resolved else None,
         )
 
     @classmethod

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,12 +10,12 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, field_
 
 from nebula_tune.corpus.prepare import Prepare
 from nebula_tune.distance import distance_names
-from nebula_tune.documents import InvalidError, Place, UnreadableError, read_yaml
+from nebula_tune.documents import InvalidError, UnreadableError, read_yaml
 from nebula_tune.embedding import refuse_judge
 from nebula_tune.errors import SettingsError
 from nebula_tune.files import shipped
 from nebula_tune.search import AnySampler, Reevaluation
-from nebula_tune.strict import AtLeastOne, Positive, Strict, Weight, said
+from nebula_tune.strict import AtLeastOne, Positive, Strict, Weight, first_problem
 
 
 class SpaceSettings(Strict):
@@ -259,7 +258,7 @@ def load_study(source: str, onset: Prepare = Prepare.ONSET) -> StudySettings:
     try:
         return StudySettings.model_validate_json(json.dumps(_with_version(data, onset), default=str))
     except ValidationError as error:
-        raise SettingsError(f"{path}{_first_problem(error, lines)}") from None
+        raise SettingsError(f"{path}{first_problem(error, lines)}") from None
 
 
 def _with_version(data: Any, onset: Prepare) -> Any:
@@ -276,19 +275,3 @@ def _with_version(data: Any, onset: Prepare) -> Any:
 def shipped_studies() -> list[str]:
     """Names of the studies that come with nebula-tune."""
     return sorted(path.stem for path in shipped("studies").glob("*.yaml"))
-
-
-def _first_problem(error: ValidationError, lines: Mapping[Place, int]) -> str:
-    """The first problem as ``:LINE: key: what``; names of union members in pydantic's path are left out."""
-    problem = error.errors()[0]
-    place: Place = ()
-    for part in problem["loc"]:
-        if (*place, part) in lines:
-            place = (*place, part)
-    line = f":{lines[place]}" if place in lines else ""
-    named = place if place else problem["loc"]
-    key = ".".join(str(part) for part in named)
-    message = {"extra_forbidden": "unknown key", "missing": "is missing"}.get(problem["type"], said(problem))
-    if problem["type"] == "missing":
-        key = ".".join([*map(str, place), str(problem["loc"][-1])])
-    return f"{line}: {key}: {message}" if key else f": {message}"

@@ -136,7 +136,7 @@ def exported_nebula(ledger: Store, name: str, trial: int | None) -> Nebula:
         result = ledger.result(name)
         if result is None:
             raise StudyError(f"study {name} has no result yet; run it to its end, or name a trial with --trial")
-        return Nebula.from_entries(result[1])
+        return Nebula.from_json(result[1])
     plan = Plan.stored(ledger.record(name))
     for stored in ledger.trials(name):
         if stored.number == trial:
@@ -147,7 +147,7 @@ def exported_nebula(ledger: Store, name: str, trial: int | None) -> Nebula:
                     curves[knob] = value
                 else:
                     symmetric[knob] = value
-            return Nebula(curves, symmetric)
+            return Nebula(curves, symmetric, plan.start.origin)
     raise StudyError(f"study {name} has no trial {trial}")
 
 

@@ -6,17 +6,45 @@ from nebula_tune.additions import added, class_at, load_added
 from nebula_tune.errors import SettingsError
 from nebula_tune.synth.architecture import Synth
 from nebula_tune.synth.fm import FM
+from nebula_tune.synth.named_panel import NamedPanel
 from nebula_tune.synth.voice import Voice
 
 # name: where its class is.
 ARCHITECTURES = {
     "voice": "nebula_tune.synth.voice:Voice",
     "fm": "nebula_tune.synth.fm:FM",
+    "vital": "nebula_tune.synth.vital:Vital",
 }
 
 
-def architecture(name: str) -> type[Synth]:
-    """The synth architecture of that name; raises SettingsError listing the known ones."""
+def architecture(name: str, panel: NamedPanel | str | None = None) -> type[Synth]:
+    """The synth architecture of that name, under a panel where it has panels that users write.
+
+    Args:
+        name: as ``--synth`` takes it.
+        panel: a panel's name or file, or one that is kept; None: the synth's own.
+
+    Raises:
+        SettingsError: for an unknown synth, listing the known ones, or a panel that cannot be used.
+    """
+    kind = _class_of(name)
+    return kind.under(panel if isinstance(panel, NamedPanel) else kind.written_panel(panel))
+
+
+def panel_of(name: str, panel: str | None) -> NamedPanel | None:
+    """The panel that a study keeps: that of a name or file; None of a synth that has but its own. Raises SettingsError.
+
+    ``name`` is the synth's, ``panel`` as ``--panel`` takes it.
+    """
+    return _class_of(name).written_panel(panel)
+
+
+def study_of(name: str) -> str | None:
+    """The study that ``auto`` stands for with the synth of that name; None: as with the Voice. Raises SettingsError."""
+    return _class_of(name).study
+
+
+def _class_of(name: str) -> type[Synth]:
     if name in ARCHITECTURES:
         known: type[Synth] = class_at(ARCHITECTURES[name])
         return known
@@ -25,4 +53,4 @@ def architecture(name: str) -> type[Synth]:
     raise SettingsError(f"no synth {name!r}; known: {', '.join([*ARCHITECTURES, *added('synth')])}")
 
 
-__all__ = ["ARCHITECTURES", "FM", "Synth", "Voice", "architecture"]
+__all__ = ["ARCHITECTURES", "FM", "NamedPanel", "Synth", "Voice", "architecture", "panel_of", "study_of"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -12,12 +13,13 @@ import torch
 from torch import Tensor
 
 from nebula_tune.constellation import Constellation, load_sounds
-from nebula_tune.errors import NebulaError, UserInputError
+from nebula_tune.errors import NebulaError, SettingsError, UserInputError
 from nebula_tune.nebula import Nebula
 from nebula_tune.numerics import own_numerics
 from nebula_tune.synth import gpu_draw, synth1b1
 from nebula_tune.synth.backends import BACKENDS, Renderer
 from nebula_tune.synth.limits import MOST_NUMBERS
+from nebula_tune.synth.named_panel import NamedPanel
 from nebula_tune.synth.noise import ROWS, noise_rows
 from nebula_tune.synth.parameters import CONTROL_RATE, Controls, Panel
 from nebula_tune.synth.placing import place
@@ -44,6 +46,8 @@ class Synth(ABC):
 
     panel: ClassVar[Panel]
     hand_made: ClassVar[str | None] = None  # a shipped nebula that stands beside tuned ones
+    study: ClassVar[str | None] = None  # the shipped study that ``auto`` stands for; None: as for the Voice
+    differentiable: ClassVar[bool] = True  # whether audio has gradients by human values
     control_rate = CONTROL_RATE
 
     def __init__(
@@ -86,6 +90,28 @@ class Synth(ABC):
         flags = torch.from_numpy(synth1b1.is_train(0, synth1b1.PERIOD + batch_size))
         self._train = flags.to(self.device)  # kept there: to bring each batch's would wait for the batches before it
         self._renderer = self._choose(backend, threads)
+
+    @classmethod
+    def written_panel(cls, source: str | None) -> NamedPanel | None:
+        """The panel of a name or file (None: the synth's own); None of a synth whose panel nobody writes.
+
+        Raises SettingsError for one that cannot be used.
+        """
+        if source is not None:
+            raise SettingsError(f"--panel {source}: this synth has one panel, its own; leave it out")
+        return None
+
+    @classmethod
+    def under(cls, panel: NamedPanel | None) -> type[Synth]:
+        """The architecture of that panel: itself, of a synth whose panel nobody writes. Raises SettingsError."""
+        if panel is not None:
+            raise SettingsError(f"panel {panel.name}: this synth has one panel, its own")
+        return cls
+
+    @classmethod
+    def versions(cls) -> Mapping[str, str]:
+        """What else a sound's bits depend on, by name, beside the versions that every study keeps."""
+        return {}
 
     @classmethod
     def resolve(cls, nebula: Nebula | str | Path) -> Nebula:
@@ -180,6 +206,13 @@ class Synth(ABC):
     def upsample(self, control: Tensor) -> Tensor:
         """Control signals (sounds, signals, frames) at audio rate, (sounds, signals, samples); linear in between."""
         return torch.nn.functional.interpolate(control, self.samples, mode="linear", align_corners=True)
+
+    def presets(self, human: Tensor, indices: Sequence[int]) -> list[bytes]:
+        """Files that the instrument itself opens, of human values (sounds, parameters) and the sounds' indices.
+
+        Raises SettingsError where it has none.
+        """
+        raise SettingsError("--presets is for instruments with files of their own, as --synth vital")
 
     def renderer(self, threads: int | None) -> Renderer | None:
         """A fast renderer for this synth's device and dtype; None where there is none."""

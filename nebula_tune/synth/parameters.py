@@ -45,9 +45,15 @@ class Parameter:
 
 
 class Panel:
-    """All parameters of a synth in torchsynth's registration order (modules as built, then their knobs)."""
+    """All parameters of a synth in torchsynth's registration order (modules as built, then their knobs).
 
-    def __init__(self, modules: Mapping[str, Sequence[Parameter]]) -> None:
+    Args:
+        modules: the knobs of each.
+        origin: of a panel that a user wrote, what its nebulae say of it (:class:`nebula_tune.nebula.Nebula`).
+    """
+
+    def __init__(self, modules: Mapping[str, Sequence[Parameter]], origin: Mapping[str, str] | None = None) -> None:
+        self.origin = dict(origin or {})
         self.parameters = tuple(replace(p, module=module) for module, knobs in modules.items() for p in knobs)
         self.names = tuple(p.full_name for p in self.parameters)
         self.index = {name: k for k, name in enumerate(self.names)}
@@ -68,14 +74,17 @@ class Panel:
     def default_nebula(self) -> Nebula:
         """Curves and symmetry as the synth's designers set them."""
         return Nebula(
-            {p.full_name: p.curve for p in self.parameters}, {p.full_name: p.symmetric for p in self.parameters}
+            {p.full_name: p.curve for p in self.parameters},
+            {p.full_name: p.symmetric for p in self.parameters},
+            self.origin,
         )
 
     def complete(self, nebula: Nebula) -> Nebula:
         """The nebula over the default one: every parameter listed, in registration order.
 
-        Raises NebulaError for a name this synth does not have.
+        Raises NebulaError for a name this synth does not have, or a nebula of another synth or panel.
         """
+        self._refuse_another(nebula)
         for name in [*nebula.curves, *nebula.symmetric]:
             if name not in self.index:
                 raise NebulaError(f"nebula names a parameter this synth does not have: {shortened(name)}")
@@ -83,7 +92,28 @@ class Panel:
         return Nebula(
             {name: nebula.curves.get(name, base.curves[name]) for name in self.names},
             {name: nebula.symmetric.get(name, base.symmetric[name]) for name in self.names},
+            self.origin,
         )
+
+    def _refuse_another(self, nebula: Nebula) -> None:
+        """Refuse a nebula of another synth or panel by its name, as far as it says what it is of."""
+        theirs, ours = nebula.origin, self.origin
+        if theirs and not (ours and all(theirs[key] == ours[key] for key in ("synth", "panel_sha256"))):
+            named = f"synth {shortened(theirs['synth'])}, panel {shortened(theirs['panel'])}"
+            if ours and theirs["synth"] == ours["synth"] and theirs["panel"] == ours["panel"]:
+                raise NebulaError(
+                    f"this nebula is of {named} with another content ({theirs['panel_sha256'][:12]}; here it is "
+                    f"{ours['panel_sha256'][:12]}): the panel's file has changed since"
+                )
+            raise NebulaError(
+                f"this nebula is of {named}: give --synth {shortened(theirs['synth'])} and its panel with --panel"
+            )
+        strange = [name for name in nebula.curves if name not in self.index]
+        if ours and not theirs and strange:
+            raise NebulaError(
+                f"this nebula is torchsynth's or of another synth, not of {ours['synth']} under panel {ours['panel']}: "
+                f"there is no {shortened(strange[0])} here"
+            )
 
     def arrays(self, nebula: Nebula) -> tuple[np.ndarray, np.ndarray]:
         """Curves (float64) and symmetric flags (bool) of a complete nebula, each (parameters,)."""
@@ -95,6 +125,7 @@ class Panel:
         return Nebula(
             {n: float(c) for n, c in zip(self.names, curves, strict=True)},
             {n: bool(s) for n, s in zip(self.names, symmetric, strict=True)},
+            self.origin,
         )
 
     def to_human(self, raw: Tensor, curves: Tensor, symmetric: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ class Finished:
         if "constellation" in report:
             report["constellation"] |= {"file": str(constellation_path(out))}
         settings, origin = stored_json(row, "settings"), {"target": ledger.target(name), **stored_json(row, "origin")}
-        return cls(out, row["identity"], report, Nebula.from_entries(entries), constellation, settings, origin)
+        return cls(out, row["identity"], report, Nebula.from_json(entries), constellation, settings, origin)
 
     @property
     def fitted(self) -> bool:

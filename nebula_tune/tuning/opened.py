@@ -133,7 +133,7 @@ def open_study(study: ResolvedStudy) -> OpenedStudy | Finished:
     if finished is None:
         _try_out(study)
     target = _load_target(study)
-    origin: dict[str, Any] = {"target": target.described if target else None, "versions": _versions(study.device)}
+    origin: dict[str, Any] = {"target": target.described if target else None, "versions": _versions(study)}
     stored = ledger.record(name) if ledger.has(name) else None
     if stored:
         refuse_differences(name, "target", ledger.target(name), origin["target"])
@@ -246,7 +246,8 @@ def _yardstick(study: ResolvedStudy, target: SplitTarget | None) -> Yardstick:
     return Yardstick.frozen_on(settings, embeddings, *target.held_in)
 
 
-def _versions(device: str) -> dict[str, str]:
+def _versions(study: ResolvedStudy) -> dict[str, str]:
     import torch
 
-    return {"nebula_tune": __version__, "torch": torch.__version__, "numpy": np.__version__, "device": device}
+    ours = {"nebula_tune": __version__, "torch": torch.__version__, "numpy": np.__version__, "device": study.device}
+    return ours | dict(study.plan.synth.versions())

@@ -39,6 +39,7 @@ class StudyOptions:
     group_by: str
     against: str | None
     synth: str
+    panel: str | None
     target_sounds: int
     constellation: bool | None
     classes: bool

@@ -107,7 +107,7 @@ def _work(opened: OpenedStudy, lease: Lease, metrics: Metrics) -> Result:
     )
     report = RunReport.joined(searched, judged, about).to_json()
     constellation = {**fitted.constellation.as_json(), "provenance": {}} if fitted else None
-    ledger.finish(study.name, report, nebula.entries(), constellation)
+    ledger.finish(study.name, report, nebula.as_json(), constellation)
     opened.export()
     log.info("run finished", extra={"fields": {"seconds": report["seconds"], "trials": report["trials"]}})
     return Result(nebula, report)

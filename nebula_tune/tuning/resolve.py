@@ -17,7 +17,7 @@ from nebula_tune.storage.ledger import Ledger
 from nebula_tune.study.editions import Edition, nearest_edition, other_editions, with_gains
 from nebula_tune.study.plan import Plan, brought_up_to_date, choose_study, differences, override, stored_json
 from nebula_tune.study.settings import StudySettings
-from nebula_tune.synth import architecture
+from nebula_tune.synth import NamedPanel, architecture, panel_of, study_of
 from nebula_tune.tuning.options import Options, StudyOptions, check, fitting, study_name
 from nebula_tune.tuning.outputs import try_out_database
 from nebula_tune.tuning.reporter import Reporter
@@ -83,7 +83,10 @@ def resolve(options: Options, reporter: Reporter) -> ResolvedStudy:
         execution.task_timeout,
         ray_patience=execution.ray_patience,
     )
-    today, why = choose_study(study.study, is_ready)
+    of_synth = study_of(study.synth) if study.study == "auto" else None
+    today, why = choose_study(of_synth or study.study, is_ready)
+    if of_synth:
+        why = f"study {of_synth}, which is made for what a sound of {study.synth} costs"
     match = (study.objective or today.objective) == "match"
     if match and study.target is None:
         raise SettingsError("say what to sound like with --target (a folder, a nebula, or white-noise)")
@@ -91,7 +94,9 @@ def resolve(options: Options, reporter: Reporter) -> ResolvedStudy:
     of_study = Path(study.study).stem if today.objective == "diversity" else "diversity"
     name = output.name or (study_name(source) if source else fitting(of_study))
     try_out_database(output.storage)
-    plan, begun_with = _plan(study, today, _stored_settings(output.storage, name), name)
+    stored = _stored_settings(output.storage, name)
+    panel = _panel(study, (stored or {}).get("panel"), reporter)
+    plan, begun_with = _plan(study, today, panel, stored, name)
     if why and not begun_with:
         reporter.note(why)
     device = own_device()
@@ -128,11 +133,35 @@ def refuse_differences(name: str, what: str, stored: Any, now: Any) -> None:
         )
 
 
-def _plan(options: StudyOptions, today: StudySettings, stored: dict[str, Any] | None, name: str) -> tuple[Plan, str]:
+def _panel(options: StudyOptions, kept: Any, reporter: Reporter) -> NamedPanel | None:
+    """The panel of the run: of a study that keeps one of that name, what it keeps, whatever the file says now.
+
+    ``kept`` is the stored study's, as JSON; None where there is none. Raises SettingsError.
+    """
+    if kept is None:
+        return panel_of(options.synth, options.panel)
+    panel = NamedPanel.from_json(kept)
+    try:
+        now = panel_of(options.synth, options.panel)
+    except SettingsError:
+        if options.panel is None or Path(options.panel).stem != panel.name:
+            raise
+        reporter.note(f"panel {options.panel} cannot be read any more: the study goes on with the one that it keeps")
+        return panel
+    if now is None or now.name != panel.name:
+        return now
+    if now != panel:
+        reporter.note(f"panel {panel.name} has changed since the study began: it goes on with the one that it keeps")
+    return panel
+
+
+def _plan(
+    options: StudyOptions, today: StudySettings, panel: NamedPanel | None, stored: dict[str, Any] | None, name: str
+) -> tuple[Plan, str]:
     """The plan; and the edition that the stored study was begun with, in words, where it is not today's."""
 
     def planned(settings: StudySettings) -> Plan:
-        return _planned(options, settings)
+        return _planned(options, settings, panel)
 
     if stored:
         editions = [Edition(options.study, today), *other_editions(options.study)]
@@ -143,7 +172,7 @@ def _plan(options: StudyOptions, today: StudySettings, stored: dict[str, Any] | 
     return planned(today), ""
 
 
-def _planned(options: StudyOptions, settings: StudySettings) -> Plan:
+def _planned(options: StudyOptions, settings: StudySettings, panel: NamedPanel | None) -> Plan:
     """A study's settings with the options over them. Raises SettingsError for options it cannot take."""
     settings = override(
         settings,
@@ -159,12 +188,13 @@ def _planned(options: StudyOptions, settings: StudySettings) -> Plan:
     return Plan(
         settings,
         options.synth,
-        architecture(options.synth).resolve(options.start),
+        architecture(options.synth, panel).resolve(options.start),
         tuple(options.tune) or settings.tune,
         (*settings.freeze, *options.freeze),
         options.seed,
         GroupBy(options.group_by).value,
         options.target_sounds,
+        panel,
     )
 
 

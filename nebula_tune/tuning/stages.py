@@ -39,7 +39,14 @@ def scorer_spec(opened: OpenedStudy) -> ScorerSpec:
     embeddings = [{"name": named.name, **named.options} for named in settings.heard]
     costs = yardstick.costs(settings.guarded)
     return ScorerSpec(
-        study.plan.synth_name, embeddings, settings.prepare, path, study.device, yardstick.distance.settings, costs
+        study.plan.synth_name,
+        embeddings,
+        settings.prepare,
+        path,
+        study.device,
+        yardstick.distance.settings,
+        costs,
+        study.plan.panel,
     )
 
 

@@ -43,6 +43,7 @@ def tune(
     group_by: str = "auto",
     against: str | None = None,
     synth: str = "voice",
+    panel: str | None = None,
     target_sounds: int = 2000,
     log: str | None = None,
     artifacts: str | None = None,
@@ -86,7 +87,9 @@ def tune(
         group_by: What is held out together: folder, file, or auto (folder where at least 30 folders hold several
             sounds).
         against: A second real corpus for the score card.
-        synth: The synth's architecture.
+        synth: The synth's architecture: voice, fm, or vital (needs vita, GPL-3).
+        panel: Which controls of Vital are drawn: a shipped panel (vital-drum, vital-synth) or a YAML file. [default:
+            vital-drum]
         target_sounds: Sounds of a nebula or white-noise as target.
         log: Log file, one JSON line an event. [default: beside the database]
         artifacts: Folder of the dashboard's sounds. [default: artifacts, beside the database]
