@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -15,6 +16,16 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def user_cache_folder(program: str) -> Path:
+    """Where a program keeps for this user what it can make again: as platformdirs has it, which the ears do without."""
+    chosen = os.environ.get("XDG_CACHE_HOME", "")
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / program / program / "Cache"
+    if Path(chosen).is_absolute():
+        return Path(chosen) / program
+    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / program
 
 
 def process_started(pid: int) -> str | None:

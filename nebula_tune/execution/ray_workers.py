@@ -7,7 +7,7 @@ import os
 import platform
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -191,7 +191,7 @@ class WorkerPool:
         """Warn once of a mixed cluster."""
         alike = ("device", "versions")
         kinds = {tuple(w.described[key] for key in alike) for w in self.workers if w.described} | {
-            (worker.described["device"], _versions())
+            (worker.described["device"], _versions(self.spec.packages))
         }
         if len(kinds) > 1 and not self._mixed:
             self._mixed = True
@@ -224,7 +224,7 @@ class _Worker:
             "host": socket.gethostname(),
             "pid": str(os.getpid()),
             "device": f"{spec.device} {device}",
-            "versions": _versions(),
+            "versions": _versions(spec.packages),
         }
 
     def run(self, request: Any, chunk: int | None, chunks: Any) -> Any:
@@ -239,11 +239,12 @@ def _store(name: str, content: bytes) -> Path:
     return cached_file(f"targets/{name}", lambda path: write_atomically(path, content))
 
 
-def _versions() -> str:
+def _versions(packages: Mapping[str, str]) -> str:
     import torch
 
     names = ("nebula-tune", "torch", "numpy", "numba")
     listed = [f"torch {torch.__version__}" if name == "torch" else f"{name} {version(name)}" for name in names]
+    listed += [f"{name} {version}" for name, version in packages.items()]
     return ", ".join([*listed, f"python {platform.python_version()} on {platform.machine()}"])
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from nebula_tune import __version__
 from nebula_tune.corpus.source import NebulaSounds
 from nebula_tune.errors import NebulaTuneError, StopRequested, StudyError
+from nebula_tune.scoring import packages_behind
 from nebula_tune.storage.lease import Lease
 from nebula_tune.storage.ledger import Ledger
 from nebula_tune.study.editions import with_gains
@@ -125,7 +126,7 @@ def open_study(study: ResolvedStudy) -> OpenedStudy | Finished:
     if finished is None:
         _try_out(study)
     target = _load_target(study)
-    origin: dict[str, Any] = {"target": target.described if target else None, "versions": _versions(study.device)}
+    origin: dict[str, Any] = {"target": target.described if target else None, "versions": _versions(study)}
     stored = ledger.record(name) if ledger.has(name) else None
     if stored:
         refuse_differences(name, "target", ledger.target(name), origin["target"])
@@ -216,7 +217,12 @@ def _yardstick(study: ResolvedStudy, target: SplitTarget | None) -> Yardstick:
     return Yardstick.frozen_on(settings, embeddings, *target.held_in)
 
 
-def _versions(device: str) -> dict[str, str]:
+def _versions(study: ResolvedStudy) -> dict[str, str]:
+    """Of what a study's numbers depend on; the packages of others that it uses are among them."""
     import torch
 
-    return {"nebula_tune": __version__, "torch": torch.__version__, "numpy": np.__version__, "device": device}
+    settings = study.plan.settings
+    second = [] if settings.other_embedding is None else [settings.other_embedding.name]
+    names = [embedding.name for embedding in study.embeddings] + second
+    ours = {"nebula_tune": __version__, "torch": torch.__version__, "numpy": np.__version__, "device": study.device}
+    return ours | packages_behind(study.plan.synth_name, names, [settings.distance])

@@ -13,7 +13,7 @@ import torch
 from nebula_tune.corpus.folder import ReadSound, read_audio, read_sound
 from nebula_tune.corpus.prepare import Prepare, as_read, prepare
 from nebula_tune.corpus.source import Folder, NebulaSounds, Source, WhiteNoise, white_noise
-from nebula_tune.embedding import embed as embedded
+from nebula_tune.embedding import vectors
 from nebula_tune.embedding.embed import Embedded, embed_source
 from nebula_tune.errors import CorpusError
 from nebula_tune.nebula import Nebula
@@ -47,7 +47,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(path.name)
         return read_sound(path, sample_rate, style)
 
-    monkeypatch.setattr(embedded, "read_sound", counting)
+    monkeypatch.setattr(vectors, "read_sound", counting)
     return names
 
 

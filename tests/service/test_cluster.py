@@ -151,7 +151,7 @@ def test_a_mixed_cluster_warns_once() -> None:
 
     pool, notes = WorkerPool.__new__(WorkerPool), []
     pool._note, pool._mixed, pool.workers = notes.append, False, []
-    for device, versions in (("cpu AVX2", _versions()), ("cpu AVX2", _versions()), ("cpu AVX512", _versions())):
+    for device, versions in (("cpu AVX2", _versions({})), ("cpu AVX2", _versions({})), ("cpu AVX512", _versions({}))):
         assert not notes
         pool.workers.append(Worker(None, None, 0.0, described={"device": device, "versions": versions}))
         pool._compare(pool.workers[-1])

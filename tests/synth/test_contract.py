@@ -1,25 +1,17 @@
 """The contract of synths, for each of them."""
 
-import pytest
-
-from nebula_tune.synth import ARCHITECTURES, FM, Voice
+from nebula_tune.synth import ARCHITECTURES
+from nebula_tune.testing import SynthContract
 from tests.contracts import under
-from tests.synth.contract import SynthContract
 
 
 class TestVoice(SynthContract):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def kind(cls):
-        return Voice
+    name = "voice"
 
 
 class TestFM(SynthContract):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def kind(cls):
-        return FM
+    name = "fm"
 
 
 def test_every_synth_is_under_contract():
-    assert len(under(SynthContract)) == len(ARCHITECTURES)
+    assert {kind.name for kind in under(SynthContract, "synth")} == set(ARCHITECTURES)

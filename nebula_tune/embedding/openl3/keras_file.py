@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from nebula_tune.embedding.base import library
 from nebula_tune.errors import EmbeddingError
 
 # (channels in, channels out) of the eight 3x3 convolutions; each is preceded by a batch normalisation of its input.
@@ -74,8 +75,7 @@ def unpacked(file: io.BufferedReader, path: Path) -> io.BytesIO:
 
 def read_layers(content: io.BufferedIOBase, path: Path) -> list[tuple[np.ndarray, ...]]:
     """The 16 layers with weights of an open file, checked against the network."""
-    import h5py
-
+    h5py = library("h5py", "OpenL3")
     with h5py.File(content, "r") as file:
         root = file["model_weights"] if "layer_names" not in file.attrs and "model_weights" in file else file
         layers = []
@@ -102,8 +102,7 @@ def names_of(group: Any, attribute: str, path: Path) -> list[str]:
 
 def member(group: Any, name: str, path: Path) -> Any:
     """A group or dataset that an attribute names, if it is in this very file."""
-    import h5py
-
+    h5py = library("h5py", "OpenL3")
     if isinstance(group.get(name, getlink=True), h5py.ExternalLink) or name not in group:
         raise EmbeddingError(f"{path} is damaged: it names {group.name}/{name} but does not hold it")
     return group[name]
