@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 TORCH := torch==2.13.0
 CPU_INDEX := --no-deps --retries 1 --index-url https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test lint check slow golden soak browser-test deployment-test clean
+.PHONY: demo test quick lint check slow golden soak browser-test deployment-test resolve wheels clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +30,9 @@ lint: $(VENV)/installed   ## Style, types, and who may import whom
 test: lint                ## Everything CI runs
 	$(BIN)/pytest -m "not slow" -n 2 --dist loadfile
 
+quick: $(VENV)/installed  ## What needs no server, no cluster and no other process that is interrupted: CI on macOS
+	$(BIN)/pytest -m "not slow" tests/corpus tests/distance tests/embedding tests/search tests/synth tests/test_*.py
+
 slow: $(VENV)/installed   ## The longer checks that need nothing else; soak, browser-test and deployment-test are the others
 	$(BIN)/pytest -m "slow and not browser" --ignore tests/service/test_soak.py --ignore tests/service/test_commands.py
 
@@ -47,5 +50,11 @@ deployment-test: $(VENV)/installed   ## The compose file against its schema and 
 	POSTGRES_PASSWORD=x RAY_AUTH_TOKEN=x npx --yes dclint@3.1.0 --max-warnings 0 docker-compose.yml
 	$(BIN)/pytest -m slow tests/service/test_commands.py
 
+resolve: $(VENV)/installed   ## Every range of dependencies at both its ends, on Python 3.11 to 3.13; asks the package index
+	$(BIN)/python tests/resolution.py
+
+wheels: $(VENV)/installed   ## Both distributions, nebula-tune and nebula-tune-ears, into dist/
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist . ./packages/ears
+
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo dist

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,7 +109,8 @@ def _entry(name: str, licence: str) -> Entry:
         remedy = f"git clone {coala.ADDRESS} {coala.home()}"
         return Entry(name, 2304, 22000, 4.0, coala.LICENCE, ready, "" if ready else remedy)
     if name == "scattering":
-        return Entry(name, 8175, 32000, 2.0, OWN, True, "")  # to build its filters takes seconds
+        ready = find_spec("kymatio") is not None  # to build its filters takes seconds
+        return Entry(name, 8175, 32000, 2.0, OWN, ready, "" if ready else "pip install kymatio")
     try:
         embedding = make_embedding(name)
         return Entry(name, embedding.numbers, embedding.sample_rate, embedding.seconds, licence, True, "")

@@ -222,7 +222,7 @@ def _versions(study: ResolvedStudy) -> dict[str, str]:
     import torch
 
     settings = study.plan.settings
-    second = [] if settings.other_embedding is None else [settings.other_embedding.name]
-    names = [embedding.name for embedding in study.embeddings] + second
+    judging = [named.name for named in (settings.chooser, settings.second_opinion) if named is not None]
+    names = [*(embedding.name for embedding in study.embeddings), *judging]
     ours = {"nebula_tune": __version__, "torch": torch.__version__, "numpy": np.__version__, "device": study.device}
     return ours | packages_behind(study.plan.synth_name, names, [settings.distance])
