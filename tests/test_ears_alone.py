@@ -32,7 +32,8 @@ import json
 import torch
 torch.set_num_threads(1)
 from nebula_tune.embedding import catalogue, make_embedding
-from nebula_tune.embedding.vectors import Prepare, vectors_of, vectors_of_files
+from nebula_tune.corpus.prepare import Prepare
+from nebula_tune.embedding.vectors import vectors_of, vectors_of_files
 from nebula_tune.errors import UserInputError
 
 files = sys.argv[3:]

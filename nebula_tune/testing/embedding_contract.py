@@ -42,9 +42,10 @@ class EmbeddingContract:
     @classmethod
     def audio(cls, embedding: Embedding) -> Tensor:
         """Five sounds: noise, a decaying tone, a click, a quiet noise, silence."""
-        time = torch.arange(embedding.samples) / embedding.sample_rate
-        noise = torch.randn(embedding.samples, generator=torch.Generator().manual_seed(3))
-        click = torch.zeros(embedding.samples)
+        time = torch.arange(embedding.samples, dtype=torch.float32, device="cpu") / embedding.sample_rate
+        seeded = torch.Generator("cpu").manual_seed(3)
+        noise = torch.randn(embedding.samples, generator=seeded, dtype=torch.float32, device="cpu")
+        click = torch.zeros(embedding.samples, dtype=torch.float32, device="cpu")
         click[embedding.samples // 3] = 1.0
         tone = 0.5 * torch.sin(2 * torch.pi * 440 * time) * torch.exp(-1.5 * time)
         return torch.stack([0.1 * noise, tone, click, 1e-3 * noise.flip(0), torch.zeros_like(time)])
@@ -69,7 +70,7 @@ class EmbeddingContract:
         self, embedding: Embedding, vectors: Tensor, audio: Tensor
     ) -> None:
         assert vectors.isfinite().all()
-        silence = embedding.embed_batch(torch.zeros(2, embedding.samples))
+        silence = embedding.embed_batch(torch.zeros(2, embedding.samples, dtype=torch.float32, device="cpu"))
         assert torch.equal(silence[0], silence[1])
         assert torch.equal(silence[0], vectors[-1])
 
@@ -80,7 +81,7 @@ class EmbeddingContract:
         assert distances.min() > 1e-3 * flat.abs().sum(dim=1).mean()
 
     def test_a_vector_does_not_depend_on_the_batch(self, embedding: Embedding, vectors: Tensor, audio: Tensor) -> None:
-        order = torch.tensor([3, 1, 0])
+        order = [3, 1, 0]
         assert torch.equal(embedding.embed_batch(audio[order]), vectors[order])
         assert torch.equal(embedding.embed_batch(audio[1:2]), vectors[1:2])
 

@@ -51,6 +51,19 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+def test_files_have_their_vectors_in_the_order_they_are_named_in(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(target)
+    named = ["kit-1/03.wav", target / "kit-0/00.wav", "kit-1/03.wav"]
+    some = vectors.vectors_of_files(named, EAR)
+    corpus = embed(target)
+    places = [corpus.names.index(name) for name in ("kit-1/03.wav", "kit-0/00.wav", "kit-1/03.wav")]
+    assert np.array_equal(some, corpus.vectors[places])
+    assert vectors.vectors_of_files([], EAR).shape == (0, 12)
+    Path("broken.wav").write_bytes(b"RIFF")
+    with pytest.raises(CorpusError, match=r"/broken\.wav: unreadable"):
+        vectors.vectors_of_files([*named, "broken.wav"], EAR)
+
+
 def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
     return {str(p): (p.stat().st_mtime_ns, p.stat().st_size) for p in [folder, *folder.rglob("*")]}
 
