@@ -12,7 +12,7 @@ CPU_INDEX := --no-deps --retries 1 --index-url https://download.pytorch.org/whl/
 COMPILE := $(BIN)/uv pip compile pyproject.toml - --extra postgres --extra dashboard --extra cluster --python-version 3.11 \
 	--python-platform x86_64-manylinux_2_28 --only-binary :all: --generate-hashes --no-header --quiet
 
-.PHONY: demo test lint check slow golden soak status-test browser-test lock deployment-test clean
+.PHONY: demo test quick lint check slow golden soak status-test browser-test lock deployment-test resolve wheels clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -33,6 +33,9 @@ lint: $(VENV)/installed   ## Style, types, and who may import whom
 
 test: lint                ## Everything CI runs
 	$(BIN)/pytest -m "not slow" -n 2 --dist loadfile
+
+quick: $(VENV)/installed  ## What needs no server, no cluster and no other process that is interrupted: CI on macOS
+	$(BIN)/pytest -m "not slow" tests/corpus tests/distance tests/embedding tests/search tests/synth tests/test_*.py
 
 slow: $(VENV)/installed   ## The longer checks that need nothing else; soak, status-test, browser-test and deployment-test are the others
 	$(BIN)/pytest -m "slow and not browser" --ignore tests/service/test_soak.py --ignore tests/service/test_commands.py \
@@ -61,5 +64,11 @@ deployment-test: $(VENV)/installed   ## Lock against pyproject.toml; compose fil
 	POSTGRES_PASSWORD=x RAY_AUTH_TOKEN=x npx --yes dclint@3.1.0 --max-warnings 0 docker-compose.yml
 	$(BIN)/pytest -m slow tests/service/test_commands.py
 
+resolve: $(VENV)/installed   ## Every range of dependencies at both its ends, on Python 3.11 to 3.13; asks the package index
+	$(BIN)/python tests/resolution.py
+
+wheels: $(VENV)/installed   ## Both distributions, nebula-tune and nebula-tune-ears, into dist/
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist . ./packages/ears
+
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo dist

@@ -33,6 +33,16 @@ def cpu_kind() -> str:
     return models[0] if models else platform.processor() or platform.machine()
 
 
+def user_cache_folder(program: str) -> Path:
+    """Where a program keeps for this user what it can make again: as platformdirs has it, which the ears do without."""
+    chosen = os.environ.get("XDG_CACHE_HOME", "")
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / program / program / "Cache"
+    if Path(chosen).is_absolute():
+        return Path(chosen) / program
+    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / program
+
+
 def process_started(pid: int) -> str | None:
     """When a process of this machine started, as the system tells; None where it does not run.
 

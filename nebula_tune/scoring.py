@@ -6,7 +6,7 @@ number of threads or workers can change a sum.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nebula_tune.additions import packages_of
 from nebula_tune.arrays import Floats
 from nebula_tune.corpus.prepare import Prepare
-from nebula_tune.distance import make_distance
-from nebula_tune.embedding import Embedding, embedding_class, make_embedding
+from nebula_tune.distance import make_distance, other_distances
+from nebula_tune.embedding import Embedding, embedding_class, make_embedding, other_embeddings
 from nebula_tune.embedding.embed import vectors_of
 from nebula_tune.nebula import Nebula
 from nebula_tune.objective import Objective, Target, TrialSounds
 from nebula_tune.penalties import penalties
-from nebula_tune.synth import NamedPanel, Synth, architecture
+from nebula_tune.synth import NamedPanel, Synth, architecture, other_synths
 from nebula_tune.synth.parameters import SMALLEST_RADIUS
 from nebula_tune.trial import Point, Score
 
@@ -53,6 +54,17 @@ class Request:
         return Request(self.point, self.first_index + begin, count, raw, self.curvature)
 
 
+def packages_behind(synth: str, embeddings: Iterable[str], distances: Iterable[str]) -> dict[str, str]:
+    """Versions of the other packages that a synth, embeddings and distances of these names are of, by package."""
+    return packages_of(
+        [
+            other_synths().get(synth),
+            *map(other_embeddings().get, embeddings),
+            *map(other_distances().get, distances),
+        ]
+    )
+
+
 @dataclass(frozen=True)
 class ScorerSpec:
     """What a worker needs to build its scorer: names, settings, and where the target's vectors are.
@@ -69,6 +81,14 @@ class ScorerSpec:
     distance: Mapping[str, Any] = field(default_factory=lambda: {"name": "l1"})
     guards: Mapping[str, float] = field(default_factory=dict)
     panel: NamedPanel | None = None
+
+    @property
+    def packages(self) -> dict[str, str]:
+        """Versions of the other packages that its names are of, by package."""
+        parts = self.distance.get("parts", [{"distance": self.distance}])
+        return packages_behind(
+            self.synth, [named["name"] for named in self.embeddings], [part["distance"]["name"] for part in parts]
+        )
 
     def build(self) -> Scorer:
         """The scorer, on this process's own device."""

@@ -10,6 +10,14 @@ from nebula_tune.cli import app as cli
 from tests.study.tiny import TinyStudy, make_target
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """What other packages run as it is takes long here: two threads that wait for each other on busy cores."""
+    for item in items:
+        if item.name == "test_a_vector_hardly_depends_on_threads":
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _cache_of_the_session(tmp_path_factory):
     """For fixtures that live longer than a test."""

@@ -6,10 +6,9 @@ from importlib import import_module
 from pathlib import Path
 
 
-def under(contract: type) -> list[type]:
-    """All test classes of a contract, in the test files that lie beside it."""
-    package = contract.__module__.rpartition(".")[0]
-    for path in sorted((Path(__file__).parent.parent / package.replace(".", "/")).glob("test_*.py")):
+def under(contract: type, folder: str) -> list[type]:
+    """All test classes of a contract in the files of a folder of tests."""
+    for path in sorted((Path(__file__).parent / folder).glob("test_*.py")):
         if contract.__name__ in path.read_text():
-            import_module(f"{package}.{path.stem}")
+            import_module(f"tests.{folder}.{path.stem}")
     return [kind for kind in contract.__subclasses__() if kind.__name__.startswith("Test")]

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import typer
+import yaml
 
 from nebula_tune.cli.app import app
 from nebula_tune.study.settings import shipped_studies
+from tests.resolution import PYTHONS
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -42,6 +44,20 @@ def test_every_shipped_study_is_documented() -> None:
     text = (ROOT / "docs/studies.md").read_text()
     table = text[: text.index("## Study files")]
     assert set(re.findall(r"^\| `([a-z-]+)` \|", table, re.M)) == set(shipped_studies())
+
+
+def test_ci_runs_targets_that_there_are_on_the_pythons_whose_ranges_are_checked() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())
+    makefile = (ROOT / "Makefile").read_text()
+    runs = {name: [step["run"] for step in job["steps"] if "run" in step] for name, job in workflow["jobs"].items()}
+    assert {name: lines[-1].split()[1] for name, lines in runs.items()} == {
+        "linux": "test",
+        "macos": "quick",
+        "ranges": "resolve",
+    }
+    for (line,) in runs.values():
+        assert re.search(rf"^{line.split()[1]}:", makefile, re.M), line
+    assert workflow["jobs"]["linux"]["strategy"]["matrix"]["python"] == list(PYTHONS)
 
 
 def test_files_the_readme_names_exist() -> None:

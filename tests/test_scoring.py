@@ -19,8 +19,8 @@ from nebula_tune.nebula import Nebula
 from nebula_tune.objective import ROWS, Objective, Target, curvature, witness
 from nebula_tune.penalties import SHARES
 from nebula_tune.scoring import Ear, Request, Scorer, ScorerSpec
+from nebula_tune.testing import direct
 from nebula_tune.trial import Point, Score
-from tests.distance import direct
 from tests.toys import ToyEar, ToySynth
 
 EAR = ToyEar()

@@ -15,17 +15,17 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
 
 from nebula_tune.errors import StorageError
 from nebula_tune.files import write_atomically
+from nebula_tune.machine import user_cache_folder
 from nebula_tune.notices import warn_once
 
 
 def cache_folder() -> Path:
     """The user's cache folder for nebula-tune; NEBULA_TUNE_CACHE in the environment overrides it."""
-    return Path(os.environ.get("NEBULA_TUNE_CACHE") or platformdirs.user_cache_dir("nebula-tune"))
+    return Path(os.environ.get("NEBULA_TUNE_CACHE") or user_cache_folder("nebula-tune"))
 
 
 def digest(content: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import EntryPoint
 from typing import Any
 
 from nebula_tune.additions import added, class_at, load_added
@@ -20,9 +21,14 @@ DISTANCES = {
 }
 
 
+def other_distances() -> dict[str, EntryPoint]:
+    """Distances of other packages, by name."""
+    return added("distance", {*DISTANCES, Joint.name})
+
+
 def distance_names() -> list[str]:
     """All distances that a study can name, those of other packages last."""
-    return [*DISTANCES, *(name for name in added("distance") if name not in DISTANCES)]
+    return [*DISTANCES, *other_distances()]
 
 
 def make_distance(name: str, **options: Any) -> Distance:
@@ -30,14 +36,21 @@ def make_distance(name: str, **options: Any) -> Distance:
     if name == Joint.name:
         parts = [Part(**part | {"distance": make_distance(**part["distance"])}) for part in options["parts"]]
         return Joint(parts, options["frozen"])
-    kind: Any = class_at(DISTANCES[name]) if name in DISTANCES else load_added("distance", name, Distance)
-    if kind is None:
-        raise UserInputError(f"no distance {name!r}; known: {', '.join(distance_names())}")
+    kind: Any = class_at(DISTANCES[name]) if name in DISTANCES else _of_others(name)
     try:
         distance: Distance = kind(**options)
     except TypeError as error:
         raise UserInputError(f"distance {name} does not take these options: {error}") from error
     return distance
+
+
+def _of_others(name: str) -> type[Distance]:
+    """Another package's class of that name. Raises UserInputError where there is none, or it cannot be used."""
+    others = other_distances()
+    if name not in others:
+        raise UserInputError(f"no distance {name!r}; known: {', '.join([*DISTANCES, *others])}")
+    another: type[Distance] = load_added("distance", others[name], Distance)
+    return another
 
 
 __all__ = [
@@ -56,4 +69,5 @@ __all__ = [
     "make_distance",
     "mean_within",
     "mmd",
+    "other_distances",
 ]

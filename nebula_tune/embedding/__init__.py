@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.metadata import EntryPoint
 from inspect import Parameter, signature
 from typing import Any
 
-from nebula_tune.additions import added, class_at, load_added
+from nebula_tune.additions import added, class_at, load_added, package_of
 from nebula_tune.embedding.base import Embedding
-from nebula_tune.errors import EmbeddingError
+from nebula_tune.errors import EmbeddingError, NebulaTuneError
 
 # OpenL3's twelve names, and what each means to its class.
 OPENL3: dict[str, dict[str, Any]] = {
@@ -35,6 +36,11 @@ EMBEDDINGS = {
 JUDGES = {"picture": "nebula_tune.evaluate.picture:Picture"}
 
 
+def other_embeddings() -> dict[str, EntryPoint]:
+    """Embeddings of other packages, by name."""
+    return added("embedding", EMBEDDINGS | JUDGES)
+
+
 def refuse_judge(name: str) -> None:
     """Raises EmbeddingError for a judge's: no study hears with it, nor does a user name it as an embedding."""
     if name in JUDGES:
@@ -45,10 +51,15 @@ def embedding_class(name: str) -> type[Embedding]:
     """The class behind a name, a judge's too. Raises EmbeddingError for an unknown one."""
     known = EMBEDDINGS | JUDGES
     if name not in known:
-        if another := load_added("embedding", name, Embedding):
+        others = other_embeddings()
+        if name in others:
+            another: type[Embedding] = load_added("embedding", others[name], Embedding)
             return another
-        raise EmbeddingError(f"no embedding {name!r}; known: {', '.join([*EMBEDDINGS, *added('embedding')])}")
-    implementation: type[Embedding] = class_at(known[name])
+        raise EmbeddingError(f"no embedding {name!r}; known: {', '.join([*EMBEDDINGS, *others])}")
+    try:
+        implementation: type[Embedding] = class_at(known[name])
+    except ModuleNotFoundError as error:
+        raise EmbeddingError(f"embedding {name} needs {error.name}, which the ears alone do not have") from error
     return implementation
 
 
@@ -61,6 +72,11 @@ def make_embedding(name: str, **options: Any) -> Embedding:
         embedding: Embedding = factory(**fixed, **options)
     except TypeError as error:
         raise EmbeddingError(f"embedding {name} does not take these options: {error}") from error
+    except Exception as error:
+        if name in EMBEDDINGS | JUDGES or isinstance(error, NebulaTuneError):
+            raise
+        package = package_of(other_embeddings()[name])
+        raise EmbeddingError(f"embedding {name} of {package} cannot be made: {error!r}") from error
     return embedding
 
 
@@ -78,4 +94,4 @@ def _refuse_unknown(name: str, factory: Any, fixed: dict[str, Any], options: dic
         )
 
 
-__all__ = ["EMBEDDINGS", "JUDGES", "Embedding", "embedding_class", "make_embedding", "refuse_judge"]
+__all__ = ["EMBEDDINGS", "JUDGES", "Embedding", "embedding_class", "make_embedding", "other_embeddings", "refuse_judge"]

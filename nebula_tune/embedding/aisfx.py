@@ -15,11 +15,10 @@ import zipfile
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from rich.console import Console
 from torch import Tensor
 from torch.nn import functional
 
@@ -29,8 +28,11 @@ from nebula_tune.embedding.checkpoint import LARGEST_FILE, checked, content_of, 
 from nebula_tune.embedding.convolution import fold, in_equal_batches
 from nebula_tune.embedding.download import WeightsAddress, keep, verify, weights_folder
 from nebula_tune.embedding.mel import triangles
+from nebula_tune.embedding.screen import tell, usual_console, waiting
 from nebula_tune.errors import EmbeddingError
-from nebula_tune.terminal import plain_console, say
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 FFT_SIZE, HOP, BANDS = 2048, 1024, 96
 BLOCK, BLOCK_HOP = 100, 50  # spectrogram frames: 2.3 s, every 1.2 s
@@ -192,8 +194,8 @@ def fetch(console: Console | None = None) -> Path:
     path = weights_folder() / WEIGHTS_FILE
     if is_there(path):
         return path
-    console = console or plain_console(stderr=True)
-    with tempfile.TemporaryDirectory() as folder, console.status("fetching aisfx from PyPI (23 MB)"):
+    console = console or usual_console()
+    with tempfile.TemporaryDirectory() as folder, waiting(console, "fetching aisfx from PyPI (23 MB)"):
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
         run = subprocess.run([*command, "--dest", folder, "aisfx==0.1.2"], capture_output=True, text=True)  # noqa: S603
         wheel = Path(folder) / WHEEL.file
@@ -203,8 +205,8 @@ def fetch(console: Console | None = None) -> Path:
         content = wheel.read_bytes()
     verify(WHEEL, content)
     keep(path, wheel_member(content))
-    say(console, str(path))
-    say(console, f"Licence: {WHEEL.licence}. Please cite: {WHEEL.citation}")
+    tell(console, str(path))
+    tell(console, f"Licence: {WHEEL.licence}. Please cite: {WHEEL.citation}")
     return path
 
 

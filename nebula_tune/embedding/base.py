@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from importlib import import_module
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from nebula_tune.errors import EmbeddingError
+
 
 def own_device() -> str:
     """This machine's device: its GPU where there is one."""
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def library(module: str, embedding: str) -> Any:
+    """A module that one embedding alone needs, imported now. Raises EmbeddingError where it is not installed."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        raise EmbeddingError(
+            f"{embedding} needs {error.name}, which is not installed: pip install {error.name}"
+        ) from error
 
 
 class Embedding(ABC):

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from rich.console import Console
 
-from nebula_tune.additions import added
-from nebula_tune.embedding import COALA, EMBEDDINGS, OPENL3, Embedding, embedding_class, make_embedding
+from nebula_tune.additions import package_of
+from nebula_tune.embedding import (
+    COALA,
+    EMBEDDINGS,
+    OPENL3,
+    Embedding,
+    embedding_class,
+    make_embedding,
+    other_embeddings,
+)
 from nebula_tune.errors import UserInputError
+from nebula_tune.notices import warn_once
+from nebula_tune.words import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 OWN = "none needed"
 TIMED_SOUNDS = 2
@@ -32,7 +46,10 @@ class Entry:
 
 def entries() -> list[Entry]:
     """All embeddings in the registry's order, then those of other packages. Looks for weights, loads none."""
-    return [_entry(name) for name in (*EMBEDDINGS, *added("embedding"))]
+    others = other_embeddings()
+    return [
+        _entry(name, f"of {package_of(others[name])}" if name in others else OWN) for name in (*EMBEDDINGS, *others)
+    ]
 
 
 def fetch(name: str, base_url: str | None = None, console: Console | None = None) -> Path | None:
@@ -74,7 +91,8 @@ def _stem(name: str) -> str:
     return files.stem(OPENL3[name]["representation"], OPENL3[name]["content"])
 
 
-def _entry(name: str) -> Entry:
+def _entry(name: str, licence: str) -> Entry:
+    """An embedding's entry; ``licence`` is what is said of one that none of the networks is."""
     from nebula_tune.embedding import aisfx, coala
     from nebula_tune.embedding.openl3 import weight_files as files
 
@@ -91,9 +109,12 @@ def _entry(name: str) -> Entry:
         remedy = f"git clone {coala.ADDRESS} {coala.home()}"
         return Entry(name, 2304, 22000, 4.0, coala.LICENCE, ready, "" if ready else remedy)
     if name == "scattering":
-        return Entry(name, 8175, 32000, 2.0, OWN, True, "")  # to build its filters takes seconds
+        ready = find_spec("kymatio") is not None  # to build its filters takes seconds
+        return Entry(name, 8175, 32000, 2.0, OWN, ready, "" if ready else "pip install kymatio")
     try:
         embedding = make_embedding(name)
-    except UserInputError as error:  # another package's, which lacks something
-        return Entry(name, 0, 0, 0.0, "its package's", False, str(error))
-    return Entry(name, embedding.numbers, embedding.sample_rate, embedding.seconds, OWN, True, "")
+        return Entry(name, embedding.numbers, embedding.sample_rate, embedding.seconds, licence, True, "")
+    except Exception as error:  # whatever another package may raise; of ours, a library that is not installed
+        reason = str(error) if isinstance(error, UserInputError) else f"embedding {name} {licence} fails: {error!r}"
+        warn_once(f"warning: {printable(reason)}")
+        return Entry(name, 0, 0, 0.0, licence, False, reason)

@@ -8,15 +8,16 @@ import urllib.request
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
-
 from nebula_tune.corpus.cache import cache_folder, is_there
+from nebula_tune.embedding.screen import bar, tell, usual_console
 from nebula_tune.errors import EmbeddingError, StorageError
 from nebula_tune.files import write_atomically
-from nebula_tune.terminal import plain_console, plain_text, say
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 TIMEOUT = 30.0  # seconds without a byte
 CHUNK = 1 << 18
@@ -49,12 +50,12 @@ def fetch_source(source: WeightsAddress, console: Console | None = None) -> Path
     path = weights_folder() / source.file
     if is_there(path):
         return path
-    console = console or plain_console(stderr=True)
+    console = console or usual_console()
     content = downloaded(source.url, source.file, console)
     verify(source, content)
     keep(path, content)
-    say(console, str(path))
-    say(console, f"Licence: {source.licence}. Please cite: {source.citation}")
+    tell(console, str(path))
+    tell(console, f"Licence: {source.licence}. Please cite: {source.citation}")
     return path
 
 
@@ -69,7 +70,7 @@ def keep(path: Path, content: bytes) -> None:
         ) from error
 
 
-def downloaded(url: str, label: str, console: Console) -> bytes:
+def downloaded(url: str, label: str, console: Console | None) -> bytes:
     """The content of an address. Raises EmbeddingError saying what happened."""
     request = urllib.request.Request(url, headers={"User-Agent": "nebula-tune"})  # noqa: S310
     try:
@@ -83,7 +84,7 @@ def downloaded(url: str, label: str, console: Console) -> bytes:
         raise EmbeddingError(f"{host} cannot be reached or broke off ({reason}): try again when online") from error
 
 
-def received(answer: HTTPResponse, url: str, label: str, console: Console) -> bytes:
+def received(answer: HTTPResponse, url: str, label: str, console: Console | None) -> bytes:
     """The body of an answer, all of it, with a progress bar on ``console``.
 
     ``url`` is what errors name, ``label`` what the bar is called. Raises EmbeddingError for a body that breaks off or
@@ -91,19 +92,11 @@ def received(answer: HTTPResponse, url: str, label: str, console: Console) -> by
     """
     header = answer.headers.get("Content-Length", "")
     total = int(header) if header.isdigit() else None
-    columns = (
-        plain_text("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
     content = bytearray()
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(label, total=total)
+    with bar(console, label, total) as done:
         while chunk := answer.read(CHUNK):
             content += chunk
-            progress.update(task, completed=len(content))
+            done(len(content))
             if len(content) > LARGEST:
                 raise EmbeddingError(f"{url} sends over {LARGEST >> 20} MB: these are not the weights expected")
     if total is not None and len(content) < total:

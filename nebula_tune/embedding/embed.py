@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import singledispatch
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -17,25 +15,36 @@ import torch
 from numpy.typing import NDArray
 
 from nebula_tune.corpus.cache import VectorCache, digest
-from nebula_tune.corpus.folder import Skipped, SoundFile, Unusable, fingerprint, read_sound
+from nebula_tune.corpus.folder import Skipped, SoundFile, Unusable
 from nebula_tune.corpus.groups import GroupBy
-from nebula_tune.corpus.prepare import Prepare, as_read, prepare
+from nebula_tune.corpus.prepare import Prepare, prepare
 from nebula_tune.corpus.source import Folder, Source, Synthetic
 from nebula_tune.embedding.base import Embedding
+from nebula_tune.embedding.vectors import Progress, embed_files, one_thread, read_and_embed, vectors_of
 from nebula_tune.errors import CorpusError
 from nebula_tune.machine import cores
 from nebula_tune.numerics import own_numerics
 from nebula_tune.synth import Synth
 
+__all__ = [
+    "LEAST_SOUNDS",
+    "SYNTHETIC_SOUNDS",
+    "Embedded",
+    "Progress",
+    "embed_files",
+    "embed_source",
+    "one_thread",
+    "seconds_a_sound",
+    "side_by_side",
+    "vectors_of",
+]
+
 BATCH = 32  # sounds
-TOGETHER = 8  # files read and embedded by one thread; a vector does not depend on the others
 SYNTHETIC_SOUNDS = 2000
 LEAST_SOUNDS = 16
 
-Progress = Callable[[int, int], None]
 Item = TypeVar("Item")
 Made = TypeVar("Made")
-FileVector = tuple[SoundFile, NDArray[np.float32], str]  # a file, its vector (D,), and what is to be told of it
 
 
 @dataclass(frozen=True)
@@ -97,43 +106,6 @@ def embed_source(
         return _embedded(source, _Wanted(embedding, style, cache, synth, indices, most, progress or (lambda *_: None)))
 
 
-@own_numerics()
-def embed_files(
-    paths: Sequence[Path], folder: Path, embedding: Embedding, style: Prepare, progress: Progress | None = None
-) -> dict[str, NDArray[np.float32] | str]:
-    """Vector (D,) of each file below a folder, by its relative name; or the reason why it cannot be used.
-
-    Args:
-        paths: of the files.
-        folder: which all of them lie below.
-        embedding: what makes vectors of them.
-        style: how they are prepared.
-        progress: called with the files that are done and how many there are; None: nobody is told.
-    """
-    cache = VectorCache({"embedding": embedding.settings, "prepare": style})
-    outcomes: dict[str, NDArray[np.float32] | str] = {}
-    with one_thread():
-        for path, loaded in _embed_files(paths, folder, embedding, style, cache):
-            name = path.relative_to(folder).as_posix()
-            outcomes[name] = str(loaded) if isinstance(loaded, Unusable) else loaded[1]
-            if progress:
-                progress(len(outcomes), len(paths))
-    return outcomes
-
-
-def vectors_of(audio: torch.Tensor, rate: int, embedding: Embedding, style: Prepare) -> torch.Tensor:
-    """Vectors (sounds, D) of a synth's sounds, read as files are and prepared.
-
-    Args:
-        audio: sounds as the synth rendered them, (sounds, samples).
-        rate: Hz of these.
-        embedding: what makes vectors of them.
-        style: how they are prepared.
-    """
-    audio = as_read(audio, rate, embedding.sample_rate, style)
-    return embedding.embed_batch(prepare(audio, embedding.samples, style)).flatten(1)
-
-
 def seconds_a_sound(embedding: Embedding) -> float:
     """Of one core, however busy the machine is; on a GPU, by the clock. Noise, which has no silent window."""
     clock = time.perf_counter if torch.cuda.is_available() else time.process_time
@@ -144,17 +116,6 @@ def seconds_a_sound(embedding: Embedding) -> float:
         began = clock()
         embedding.embed_batch(audio).sum().item()
         return clock() - began
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread an operation: so the number of cores changes no bit, and files are embedded beside each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def side_by_side(function: Callable[[Item], Made], items: Iterable[Item]) -> list[Made]:
@@ -193,7 +154,7 @@ def _(source: Folder, wanted: _Wanted) -> Embedded:
     vectors: dict[str, NDArray[np.float32]] = {}
     seen: dict[bytes, str] = {}
 
-    loading = _embed_files(paths, folder, wanted.embedding, wanted.style, wanted.cache)
+    loading = read_and_embed(paths, folder, wanted.embedding, wanted.style, wanted.cache)
     for number, (path, loaded) in enumerate(loading):
         name = path.relative_to(folder).as_posix()
         if isinstance(loaded, Unusable):
@@ -232,41 +193,6 @@ def _first_skipped(skipped: Sequence[Skipped]) -> str:
     parts = [f"first skipped: {first.name}: {first.reason}"] if first else []
     parts += [f"{kind.name}: {kind.reason}" for kind in kinds]
     return f" ({'; '.join(parts)})" if parts else ""
-
-
-def _embed_files(
-    paths: Sequence[Path], folder: Path, embedding: Embedding, style: Prepare, cache: VectorCache
-) -> Iterator[tuple[Path, FileVector | Unusable]]:
-    """Each file's vector (D,), in order; files that cannot be used come as the reason why."""
-
-    def load(some: Sequence[Path]) -> list[tuple[Path, FileVector | Unusable]]:
-        outcomes: dict[Path, FileVector | Unusable] = {}
-        new: list[tuple[Path, SoundFile, str, torch.Tensor]] = []
-        for path in some:
-            try:
-                file = fingerprint(path, folder)
-                vector = cache.get(file.key)
-                if vector is None:
-                    sound = read_sound(path, embedding.sample_rate, style)
-                    audio = prepare(torch.from_numpy(sound.audio)[None], embedding.samples, style)
-                    new.append((path, file, sound.note, audio))
-                else:
-                    outcomes[path] = file, vector, cache.note(file.key)
-            except Unusable as error:
-                outcomes[path] = error
-        if new:
-            vectors = embedding.embed_batch(torch.cat([audio for *_, audio in new])).flatten(1).cpu().numpy()
-            for (path, file, note, _), vector in zip(new, vectors, strict=True):
-                if note:
-                    cache.put_note(file.key, note)
-                cache.put(file.key, vector)
-                finite = np.isfinite(vector).all()
-                outcomes[path] = (file, vector, note) if finite else Unusable("not finite once embedded")
-        return [(path, outcomes[path]) for path in some]
-
-    with ThreadPoolExecutor() as pool:
-        for loaded in pool.map(load, [paths[k : k + TOGETHER] for k in range(0, len(paths), TOGETHER)]):
-            yield from loaded
 
 
 @_embedded.register

@@ -16,13 +16,11 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
-from scipy.linalg import block_diag
 from torch import Tensor
 from torch.nn import functional
 
 from nebula_tune.arrays import Floats
-from nebula_tune.embedding.base import Embedding
+from nebula_tune.embedding.base import Embedding, library
 from nebula_tune.embedding.convolution import in_equal_batches
 from nebula_tune.embedding.mel import triangles
 
@@ -190,11 +188,12 @@ def interpolated_means(length: int, spacing: float, edges: Sequence[int]) -> Flo
     """Means between edges of the values at 0 .. length - 1, interpolated by cubic splines from points ``spacing``
     apart, as a matrix (bins, points)."""
     points = np.arange(kept(length, spacing))
-    values = CubicSpline(points * spacing, np.eye(len(points)))(np.arange(length))
+    spline = library("scipy.interpolate", "modulation").CubicSpline
+    values = spline(points * spacing, np.eye(len(points)))(np.arange(length))
     return np.stack([values[first:last].mean(axis=0) for first, last in pairwise(edges)])
 
 
 def block_diagonal(blocks: list[Floats]) -> Floats:
     """Matrices put along the diagonal of one."""
-    joined: Floats = block_diag(*blocks)
+    joined: Floats = library("scipy.linalg", "modulation").block_diag(*blocks)
     return joined

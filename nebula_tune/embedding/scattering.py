@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from nebula_tune.embedding.base import Embedding
+from nebula_tune.embedding.base import Embedding, library
 from nebula_tune.errors import EmbeddingError
 from nebula_tune.numerics import own_numerics
 
@@ -41,10 +41,9 @@ class Scattering(Embedding):
     @cached_property
     def _transform(self) -> Any:
         # Not kymatio.torch, which imports its 2-D and 3-D parts too: those break on scipy 1.15.
-        from kymatio.scattering1d.frontend.torch_frontend import ScatteringTorch1D
-
+        kymatio = library("kymatio.scattering1d.frontend.torch_frontend", "scattering")
         with own_numerics():
-            return ScatteringTorch1D(J=OCTAVES, Q=WAVELETS_AN_OCTAVE, shape=self.samples).to(self.device)
+            return kymatio.ScatteringTorch1D(J=OCTAVES, Q=WAVELETS_AN_OCTAVE, shape=self.samples).to(self.device)
 
     @property
     def _together(self) -> int:

@@ -8,6 +8,7 @@ import platform
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -341,7 +342,7 @@ class WorkerPool:
         """Warn once of a mixed cluster."""
         alike = ("device", "versions")
         kinds = {tuple(w.described[key] for key in alike) for w in self.workers if w.described} | {
-            (worker.described["device"], _versions())
+            (worker.described["device"], _versions(self.spec.packages))
         }
         if len(kinds) > 1 and not self._mixed:
             self._mixed = True
@@ -377,7 +378,7 @@ class _Worker:
             "host": socket.gethostname(),
             "pid": str(os.getpid()),
             "device": f"{spec.device} {device}",
-            "versions": _versions(),
+            "versions": _versions(spec.packages),
         }
 
     def run(self, request: Any, chunk: int | None, chunks: Any) -> Any:
@@ -392,11 +393,12 @@ def _store(name: str, content: bytes) -> Path:
     return cached_file(f"targets/{name}", lambda path: write_atomically(path, content))
 
 
-def _versions() -> str:
+def _versions(packages: Mapping[str, str]) -> str:
     import torch
 
     names = ("nebula-tune", "torch", "numpy", "numba")
     listed = [f"torch {torch.__version__}" if name == "torch" else f"{name} {version(name)}" for name in names]
+    listed += [f"{name} {version}" for name, version in packages.items()]
     return ", ".join([*listed, f"python {platform.python_version()} on {platform.machine()}"])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import EntryPoint
+
 from nebula_tune.additions import added, class_at, load_added
 from nebula_tune.errors import SettingsError
 from nebula_tune.synth.architecture import Synth
@@ -15,6 +17,11 @@ ARCHITECTURES = {
     "fm": "nebula_tune.synth.fm:FM",
     "vital": "nebula_tune.synth.vital:Vital",
 }
+
+
+def other_synths() -> dict[str, EntryPoint]:
+    """Synths of other packages, by name."""
+    return added("synth", ARCHITECTURES)
 
 
 def architecture(name: str, panel: NamedPanel | str | None = None) -> type[Synth]:
@@ -48,9 +55,21 @@ def _class_of(name: str) -> type[Synth]:
     if name in ARCHITECTURES:
         known: type[Synth] = class_at(ARCHITECTURES[name])
         return known
-    if another := load_added("synth", name, Synth):
+    others = other_synths()
+    if name in others:
+        another: type[Synth] = load_added("synth", others[name], Synth)
         return another
-    raise SettingsError(f"no synth {name!r}; known: {', '.join([*ARCHITECTURES, *added('synth')])}")
+    raise SettingsError(f"no synth {name!r}; known: {', '.join([*ARCHITECTURES, *others])}")
 
 
-__all__ = ["ARCHITECTURES", "FM", "NamedPanel", "Synth", "Voice", "architecture", "panel_of", "study_of"]
+__all__ = [
+    "ARCHITECTURES",
+    "FM",
+    "NamedPanel",
+    "Synth",
+    "Voice",
+    "architecture",
+    "other_synths",
+    "panel_of",
+    "study_of",
+]

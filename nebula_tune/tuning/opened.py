@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from nebula_tune import __version__
 from nebula_tune.corpus.source import NebulaSounds
 from nebula_tune.errors import NebulaTuneError, StopRequested, StudyError, TakenOverError
+from nebula_tune.scoring import packages_behind
 from nebula_tune.storage.address import without_password
 from nebula_tune.storage.lease import Lease
 from nebula_tune.storage.ledger import Ledger
@@ -247,7 +248,11 @@ def _yardstick(study: ResolvedStudy, target: SplitTarget | None) -> Yardstick:
 
 
 def _versions(study: ResolvedStudy) -> dict[str, str]:
+    """Of what a study's numbers depend on; the packages of others that it uses are among them."""
     import torch
 
+    settings, synth = study.plan.settings, study.plan.synth
+    judging = [named.name for named in (settings.chooser, settings.second_opinion) if named is not None]
+    names = [*(embedding.name for embedding in study.embeddings), *judging]
     ours = {"nebula_tune": __version__, "torch": torch.__version__, "numpy": np.__version__, "device": study.device}
-    return ours | dict(study.plan.synth.versions())
+    return ours | dict(synth.versions()) | packages_behind(study.plan.synth_name, names, [settings.distance])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from nebula_tune.corpus.source import Folder
 from nebula_tune.embedding.embed import embed_source
 from nebula_tune.embedding.logmel import LogMel
 from nebula_tune.files import write_atomically
+from nebula_tune.machine import user_cache_folder
 from nebula_tune.synth import Voice
 from nebula_tune.synth.compiler import compiled
 from tests.study.tiny import make_target
@@ -49,6 +52,18 @@ def test_the_environment_says_where(cache_of_the_test: Path, tmp_path: Path, mon
     assert cache_folder() == usual
     monkeypatch.delenv("NEBULA_TUNE_CACHE")
     assert cache_folder() == usual
+
+
+@pytest.mark.parametrize("chosen", ["", "relative", "/elsewhere/cache"])
+@pytest.mark.parametrize(("system", "peer"), [("linux", "unix.Unix"), ("darwin", "macos.MacOS")])
+def test_without_it_it_is_where_platformdirs_says(
+    system: str, peer: str, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, _, name = peer.partition(".")
+    expected = getattr(import_module(f"platformdirs.{module}"), name)("nebula-tune")
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setenv("XDG_CACHE_HOME", chosen)
+    assert user_cache_folder("nebula-tune") == Path(expected.user_cache_dir)
 
 
 def test_a_torn_file_counts_as_absent(cache_of_the_test: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 from nebula_tune.corpus.folder import ReadSound, read_audio, read_sound
 from nebula_tune.corpus.prepare import Prepare, as_read, prepare
 from nebula_tune.corpus.source import Folder, NebulaSounds, Source, WhiteNoise, white_noise
-from nebula_tune.embedding import embed as embedded
+from nebula_tune.embedding import vectors
 from nebula_tune.embedding.embed import Embedded, embed_source
 from nebula_tune.errors import CorpusError
 from nebula_tune.nebula import Nebula
@@ -47,8 +47,21 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(path.name)
         return read_sound(path, sample_rate, style)
 
-    monkeypatch.setattr(embedded, "read_sound", counting)
+    monkeypatch.setattr(vectors, "read_sound", counting)
     return names
+
+
+def test_files_have_their_vectors_in_the_order_they_are_named_in(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(target)
+    named = ["kit-1/03.wav", target / "kit-0/00.wav", "kit-1/03.wav"]
+    some = vectors.vectors_of_files(named, EAR)
+    corpus = embed(target)
+    places = [corpus.names.index(name) for name in ("kit-1/03.wav", "kit-0/00.wav", "kit-1/03.wav")]
+    assert np.array_equal(some, corpus.vectors[places])
+    assert vectors.vectors_of_files([], EAR).shape == (0, 12)
+    Path("broken.wav").write_bytes(b"RIFF")
+    with pytest.raises(CorpusError, match=r"/broken\.wav: unreadable"):
+        vectors.vectors_of_files([*named, "broken.wav"], EAR)
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int]]:

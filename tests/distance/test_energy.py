@@ -12,7 +12,7 @@ from scipy.stats import energy_distance
 
 from nebula_tune.distance import L1, SortedCorpus, energy, l1_mmd, mean_within
 from nebula_tune.errors import UserInputError
-from tests.distance import direct
+from nebula_tune.testing import direct
 
 # Few values, so that ties and whole duplicates are common; or any at all, of very different sizes.
 few = st.sampled_from([-1.0, 0.0, 0.5, 2.0])

@@ -10,7 +10,7 @@ from scipy.stats import kstest, norm
 
 from nebula_tune.distance import l1_mmd
 from nebula_tune.distance.inference import _jackknife_variance, group_sums, infer
-from tests.distance import direct
+from nebula_tune.testing import direct
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -9,44 +9,28 @@ import torch
 from nebula_tune.embedding import OPENL3, make_embedding
 from nebula_tune.embedding.embed import one_thread
 from nebula_tune.errors import EmbeddingError
-from tests.embedding.contract import EmbeddingContract
+from nebula_tune.testing import EmbeddingContract
 
 
 class TestLogMel(EmbeddingContract):
+    name = "logmel"
     shape = (1, 480)
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def name(cls):
-        return "logmel"
 
 
 class TestModulation(EmbeddingContract):
+    name = "modulation"
     shape = (1, 864)
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def name(cls):
-        return "modulation"
 
 
 class TestMultiScaleSpectrogram(EmbeddingContract):
+    name = "mss"
     shape = (1, 28926)
     hears_level = True
 
-    @pytest.fixture(scope="class")
-    @classmethod
-    def name(cls):
-        return "mss"
-
 
 class TestScattering(EmbeddingContract):
+    name = "scattering"
     shape = (15, 545)
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def name(cls):
-        return "scattering"
 
     def test_sounds_that_one_transform_takes_together_keep_their_bits(self, embedding, audio):
         many = torch.cat([audio, audio.flip(1)])  # more than go into one transform, and a rest
@@ -56,13 +40,9 @@ class TestScattering(EmbeddingContract):
 
 
 class TestAiSFX(EmbeddingContract):
+    name = "aisfx"
     shape = (2, 512)
     hears_level = True
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def name(cls):
-        return "aisfx"
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -71,13 +51,9 @@ class TestAiSFX(EmbeddingContract):
 
 
 class TestCoala(EmbeddingContract):
+    name = "coala-dual-ae-c"
     shape = (2, 1152)
     hears_level = True
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def name(cls):
-        return "coala-dual-ae-c"
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -86,12 +62,8 @@ class TestCoala(EmbeddingContract):
 
 
 class TestCoalaCNN(TestCoala):
+    name = "coala-cnn"
     shape = (4, 1152)
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def name(cls):
-        return "coala-cnn"
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -100,12 +72,8 @@ class TestCoalaCNN(TestCoala):
 
 
 class TestOpenL3(EmbeddingContract):
+    name = "openl3-music-mel128-512"
     shape = (2, 512)
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def name(cls):
-        return "openl3-music-mel128-512"
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -121,12 +89,8 @@ class TestOpenL3Active(TestOpenL3):
 
 
 class TestOpenL3Linear6144(EmbeddingContract):
+    name = "openl3-env-linear-6144"
     shape = (2, 6144)
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def name(cls):
-        return "openl3-env-linear-6144"
 
     @pytest.fixture(scope="class")
     @classmethod

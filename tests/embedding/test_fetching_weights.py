@@ -6,6 +6,7 @@ import hashlib
 import io
 import socket
 import subprocess
+import sys
 import zipfile
 from dataclasses import replace
 from types import SimpleNamespace
@@ -42,6 +43,14 @@ def server(packed, monkeypatch, cache):
 @pytest.fixture
 def console():
     return Console(file=io.StringIO(), width=100)
+
+
+def test_where_there_is_no_rich_lines_on_stderr_tell(server, cache, packed, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "nebula_tune.terminal", None)
+    path = catalogue.fetch(NAME, f"{server.address}/good")
+    assert path.read_bytes() == packed
+    first, place, licence = capsys.readouterr().err.splitlines()
+    assert first == f"fetching {path.name}" and place == str(path) and "CC BY 4.0" in licence
 
 
 def cached(cache):

@@ -13,7 +13,7 @@ from nebula_tune.embedding.embed import Embedded
 from nebula_tune.errors import SettingsError
 from nebula_tune.evaluate.compare import ComparedCorpus, measure
 from nebula_tune.evaluate.comparison import Distances, Protocol
-from tests.distance import direct
+from nebula_tune.testing import direct
 from tests.distance.test_inference import deviation_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -13,18 +13,13 @@ from nebula_tune.errors import EmbeddingError, SettingsError
 from nebula_tune.evaluate.ears import Ears
 from nebula_tune.study.plan import named_embeddings
 from nebula_tune.study.settings import load_study
-from tests.embedding.contract import EmbeddingContract
+from nebula_tune.testing import EmbeddingContract
 from tests.study.tiny import STUDY
 
 
 class TestPicture(EmbeddingContract):
+    name = "picture"
     shape = (173, 64)
-    registry = JUDGES
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def name(cls):
-        return "picture"
 
 
 @pytest.fixture(scope="module")

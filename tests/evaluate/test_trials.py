@@ -9,7 +9,7 @@ import pytest
 
 from nebula_tune.errors import SettingsError
 from nebula_tune.evaluate import trials
-from tests.distance import direct
+from nebula_tune.testing import direct
 
 
 def corpora(seed: int, n: int, m: int) -> tuple[np.ndarray, np.ndarray]:

@@ -220,18 +220,25 @@ def test_a_node_that_does_not_share_the_disk_gets_the_target_sent(tmp_path: Path
     assert done.returncode == 0, done.stderr
 
 
-def test_a_mixed_cluster_warns_once() -> None:
+@pytest.mark.parametrize(
+    ("device", "packages", "told"),
+    [("cpu AVX512", {}, "cpu AVX512"), ("cpu AVX2", {"others-ear": "2.0"}, "others-ear 2.0")],
+)
+def test_a_mixed_cluster_warns_once(device: str, packages: dict[str, str], told: str) -> None:
+    from nebula_tune.corpus.prepare import Prepare
     from nebula_tune.execution.executor import Client
     from nebula_tune.execution.ray_workers import Worker, WorkerPool, _versions
+    from nebula_tune.scoring import ScorerSpec
 
     pool, notes = WorkerPool.__new__(WorkerPool), []
+    pool.spec = ScorerSpec("voice", [{"name": "logmel"}], Prepare.ONSET, None, "cpu")
     pool._client, pool._mixed, pool.workers = Client(note=notes.append), False, []
-    for device, versions in (("cpu AVX2", _versions()), ("cpu AVX2", _versions()), ("cpu AVX512", _versions())):
+    for kind, versions in (("cpu AVX2", _versions({})), ("cpu AVX2", _versions({})), (device, _versions(packages))):
         assert not notes
-        pool.workers.append(Worker(None, None, None, 0.0, described={"device": device, "versions": versions}))
+        pool.workers.append(Worker(None, None, None, 0.0, described={"device": kind, "versions": versions}))
         pool._compare(pool.workers[-1])
     pool._compare(pool.workers[-1])
-    assert len(notes) == 1 and "mixed cluster" in notes[0] and "AVX512" in notes[0]
+    assert len(notes) == 1 and "mixed cluster" in notes[0] and told in notes[0]
 
 
 @pytest.mark.parametrize(

@@ -4,33 +4,23 @@ from importlib.util import find_spec
 
 import pytest
 
-from nebula_tune.synth import ARCHITECTURES, FM, Voice, architecture
+from nebula_tune.synth import ARCHITECTURES
+from nebula_tune.testing import SynthContract
 from tests.contracts import under
-from tests.synth.contract import SynthContract
 
 
 class TestVoice(SynthContract):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def kind(cls):
-        return Voice
+    name = "voice"
 
 
 class TestFM(SynthContract):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def kind(cls):
-        return FM
+    name = "fm"
 
 
+@pytest.mark.skipif(find_spec("vita") is None, reason="needs vita")
 class TestVital(SynthContract):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def kind(cls):
-        if find_spec("vita") is None:
-            pytest.skip("needs vita")
-        return architecture("vital")
+    name = "vital"
 
 
 def test_every_synth_is_under_contract():
-    assert len(under(SynthContract)) == len(ARCHITECTURES)
+    assert {kind.name for kind in under(SynthContract, "synth")} == set(ARCHITECTURES)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from nebula_tune.embedding.base import library
 from nebula_tune.embedding.checkpoint import LARGEST_FILE, content_of
 from nebula_tune.errors import EmbeddingError
 
@@ -72,8 +73,7 @@ def unpacked(packed: bytes, path: Path) -> io.BytesIO:
 
 def read_layers(content: io.BufferedIOBase, path: Path) -> list[tuple[np.ndarray, ...]]:
     """The 16 layers with weights of an open file, checked against the network."""
-    import h5py
-
+    h5py = library("h5py", "OpenL3")
     with h5py.File(content, "r") as file:
         root = file["model_weights"] if "layer_names" not in file.attrs and "model_weights" in file else file
         layers = []
@@ -100,8 +100,7 @@ def names_of(group: Any, attribute: str, path: Path) -> list[str]:
 
 def member(group: Any, name: str, path: Path) -> Any:
     """A group or dataset that an attribute names, if it is in this very file."""
-    import h5py
-
+    h5py = library("h5py", "OpenL3")
     if isinstance(group.get(name, getlink=True), h5py.ExternalLink) or name not in group:
         raise EmbeddingError(f"{path} is damaged: it names {group.name}/{name} but does not hold it")
     return group[name]

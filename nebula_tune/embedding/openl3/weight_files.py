@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-
-from rich.console import Console
+from typing import TYPE_CHECKING
 
 from nebula_tune.corpus.cache import is_there
 from nebula_tune.embedding.download import WeightsAddress, fetch_source, weights_folder
 from nebula_tune.embedding.openl3.frontend import REPRESENTATIONS
 from nebula_tune.errors import EmbeddingError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 CONTENTS = ("music", "env")
 ADDRESS = "https://github.com/marl/openl3/raw/models"  # upstream's branch of weights, at c2321e8 (2021-05-29)

@@ -1,8 +1,6 @@
-"""What every distance promises, whatever it is: a test class inherits this and says which and what is true."""
+"""What every distance promises: a test class for each inherits this, makes one and says what its matrix is."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -11,15 +9,16 @@ import torch
 from nebula_tune.distance import Distance, make_distance, mean_within, mmd
 from nebula_tune.distance import measure as base
 from nebula_tune.distance.inference import group_sums, infer
-from tests.distance import direct
+from nebula_tune.testing import direct
 
 
 class DistanceContract:
-    """``distance`` is what is tested, ``matrix`` its direct form in float64."""
+    """Tests of one distance: ``distance``, made, and frozen where it has a scale; ``matrix`` is its definition."""
 
     distance: Distance
 
     def matrix(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Distances (n, m), float64, of sounds x (n, D) to sounds y (m, D), by their definition."""
         raise NotImplementedError
 
     @pytest.fixture
@@ -31,13 +30,14 @@ class DistanceContract:
         return x.astype(np.float32), y.astype(np.float32)
 
     def between(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """The distance's own (n, m)."""
         return self.distance.pairwise(torch.from_numpy(x), torch.from_numpy(y)).numpy()
 
     def test_the_matrix_is_the_direct_one(self, corpora: tuple[np.ndarray, np.ndarray]) -> None:
         x, y = corpora
-        found = self.between(x, y)
-        assert found.dtype == np.float32 and found.shape == (30, 40)
-        np.testing.assert_allclose(found, self.matrix(x, y), rtol=1e-5, atol=1e-6)
+        result = self.between(x, y)
+        assert result.dtype == np.float32 and result.shape == (30, 40)
+        np.testing.assert_allclose(result, self.matrix(x, y), rtol=1e-5, atol=1e-6)
 
     def test_it_is_symmetric_never_negative_and_0_from_a_sound_to_itself(
         self, corpora: tuple[np.ndarray, np.ndarray]
@@ -59,8 +59,8 @@ class DistanceContract:
 
     def test_a_column_is_the_matrixs(self, corpora: tuple[np.ndarray, np.ndarray]) -> None:
         x = corpora[0]
-        found = self.distance.column(torch.from_numpy(x), 4).numpy()
-        np.testing.assert_allclose(found, self.between(x, x)[:, 4], rtol=1e-6)
+        result = self.distance.column(torch.from_numpy(x), 4).numpy()
+        np.testing.assert_allclose(result, self.between(x, x)[:, 4], rtol=1e-6)
 
     @pytest.mark.parametrize("cells", [1, 100, 10**6])
     def test_sums_are_the_direct_ones_in_blocks_of_any_size(
@@ -68,9 +68,9 @@ class DistanceContract:
     ) -> None:
         monkeypatch.setattr(base, "CELLS", cells)
         x, y = (torch.from_numpy(corpus) for corpus in corpora)
-        found = self.distance.corpus(y).sums(x)
-        assert found.dtype == torch.float64
-        np.testing.assert_allclose(found.numpy(), self.matrix(*corpora).sum(axis=1), rtol=1e-5)
+        result = self.distance.corpus(y).sums(x)
+        assert result.dtype == torch.float64
+        np.testing.assert_allclose(result.numpy(), self.matrix(*corpora).sum(axis=1), rtol=1e-5)
         np.testing.assert_allclose(
             self.distance.within(x).numpy(), self.matrix(corpora[0], corpora[0]).sum(axis=1), rtol=1e-5
         )
@@ -80,26 +80,25 @@ class DistanceContract:
         self, corpora: tuple[np.ndarray, np.ndarray], grouped: bool
     ) -> None:
         x, y = corpora
-        groups: Sequence = (np.arange(30) // 3, np.arange(40) // 4) if grouped else (None, None)
-        result = mmd(x, y, self.distance, *groups)
+        of_x, of_y = (np.arange(30) // 3, np.arange(40) // 4) if grouped else (None, None)
+        result = mmd(x, y, self.distance, of_x, of_y)
         near = 1e-5 * self.matrix(x, y).mean()
         assert result.mmd == pytest.approx(direct.mmd(x, y, self.matrix), abs=near)
-        assert result.mmd_unbiased == pytest.approx(direct.unbiased(x, y, *groups, self.matrix), abs=near)
-        assert mean_within(x, groups[0], self.distance) == pytest.approx(
-            direct.between(x, groups[0], self.matrix), rel=1e-5
-        )
+        assert result.mmd_unbiased == pytest.approx(direct.unbiased(x, y, of_x, of_y, self.matrix), abs=near)
+        assert mean_within(x, of_x, self.distance) == pytest.approx(direct.between(x, of_x, self.matrix), rel=1e-5)
         expected = 2 * self.matrix(x, y).mean(axis=1) - 2 * self.matrix(x, x).sum(axis=1) / 29
         np.testing.assert_allclose(result.witness, expected, atol=4 * near)
 
     def test_the_estimate_is_unbiased_and_eq_2_is_not(self) -> None:
         # two samples of one law: on average the one is 0, the other 2 E d / n
         rng = np.random.default_rng(1)
-        results = [mmd(*rng.normal(20, 1.5, size=(2, 12, 7)), self.distance) for _ in range(400)]
+        pairs = [rng.normal(20, 1.5, size=(2, 12, 7)) for _ in range(400)]
+        results = [mmd(x, y, self.distance) for x, y in pairs]
         unbiased = np.array([result.mmd_unbiased for result in results])
         assert abs(unbiased.mean()) < 3 * unbiased.std() / 20
-        x = rng.normal(20, 1.5, size=(400, 7)).astype(np.float32)
+        sample = rng.normal(20, 1.5, size=(400, 7)).astype(np.float32)
         excess = np.mean([result.mmd for result in results])
-        assert excess == pytest.approx(2 * mean_within(x, None, self.distance) / 12, rel=0.1)
+        assert excess == pytest.approx(2 * mean_within(sample, None, self.distance) / 12, rel=0.1)
 
     def test_intervals_p_values_and_groups_are_of_this_distance(self, corpora: tuple[np.ndarray, np.ndarray]) -> None:
         x, y = corpora
