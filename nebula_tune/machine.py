@@ -35,11 +35,11 @@ def cpu_kind() -> str:
 
 def user_cache_folder(program: str) -> Path:
     """Where a program keeps for this user what it can make again: as platformdirs has it, which the ears do without."""
-    chosen = os.environ.get("XDG_CACHE_HOME", "")
+    folder = os.environ.get("XDG_CACHE_HOME", "")
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / program / program / "Cache"
-    if Path(chosen).is_absolute():
-        return Path(chosen) / program
+    if Path(folder).is_absolute():
+        return Path(folder) / program
     return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / program
 
 

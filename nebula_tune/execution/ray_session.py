@@ -94,10 +94,10 @@ def last_line(error: BaseException) -> str:
 
 def _variables(patience: float | None) -> dict[str, str]:
     """What Ray finds in the environment, and its processes inherit; without a patience it is started here."""
-    chosen = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_USAGE_STATS_ENABLED": "0"}  # a user's own go before
+    preferred = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_USAGE_STATS_ENABLED": "0"}  # a user's own go before
     if patience is not None:
-        chosen |= waits_longer(patience)
-    always = {name: os.environ.get(name, value) for name, value in chosen.items()}
+        preferred |= waits_longer(patience)
+    always = {name: os.environ.get(name, value) for name, value in preferred.items()}
     alone = {CLUSTERS: "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     return always | alone if patience is None else always
 

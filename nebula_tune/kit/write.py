@@ -195,9 +195,9 @@ def _by_centre(player: _Player, keys: int, robins: int, progress: Callable[[int,
     centres = np.array([spectral_centre(sound, SAMPLE_RATE) for sound in hits])
     order = np.argsort(centres, kind="stable")
     for number in range(keys):
-        own = order[number * robins : (number + 1) * robins]
+        members = order[number * robins : (number + 1) * robins]
         key = FIRST_KEY + number
-        yield Zone(f"{centres[own].mean():.0f} Hz", key, key, key, [hits[k] for k in own])
+        yield Zone(f"{centres[members].mean():.0f} Hz", key, key, key, [hits[k] for k in members])
     progress(keys, keys)
 
 
@@ -230,5 +230,5 @@ def _write_sounds(zone: Zone, folder: Path) -> None:
 
 def _trimmed(sound: Sound) -> Raw:
     """Without the silence at its end, below a 16-bit step."""
-    heard = np.flatnonzero(np.abs(sound) > 2**-15)
-    return sound[: heard[-1] + 1] if len(heard) else sound[:1]
+    loud = np.flatnonzero(np.abs(sound) > 2**-15)
+    return sound[: loud[-1] + 1] if len(loud) else sound[:1]
