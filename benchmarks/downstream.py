@@ -494,7 +494,11 @@ class Bench:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    """Rows of a file. Raises UserInputError."""
+    try:
+        return [json.loads(line) for line in path.read_text().splitlines()]
+    except (OSError, ValueError) as error:
+        raise UserInputError(f"{path}: not a file of rows, as `run` writes them: {error}") from None
 
 
 # The table
