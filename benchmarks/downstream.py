@@ -29,7 +29,7 @@ All networks have equal steps and pairs a step, and all nebulae as many sounds (
 they have. Every row is added to --rows as one line of JSON and not worked out again. `table` averages the rows of one
 name, and gives balanced accuracy with 95 % intervals by resampling kits, and paired differences with theirs.
 
-Cost: on one weak core some 1.5 minutes a network (rendering 4,096 sounds included), five times that for the kits' own.
+Cost, on one thread of a weak core: 30 CPU-seconds a network, rendering included, and five times that for the kits' own.
 --device cuda renders and trains on a GPU; give it more --sounds and --steps.
 """
 
@@ -279,7 +279,7 @@ class Encoder(nn.Module):
 def encoder(seed: int) -> Encoder:
     """A network before training; torch's own random state is left alone."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return Encoder()
 
 
@@ -496,9 +496,12 @@ class Bench:
 def read(path: Path) -> list[dict[str, Any]]:
     """Rows of a file. Raises UserInputError."""
     try:
-        return [json.loads(line) for line in path.read_text().splitlines()]
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
     except (OSError, ValueError) as error:
         raise UserInputError(f"{path}: not a file of rows, as `run` writes them: {error}") from None
+    if not all(isinstance(row, dict) and {"key", "counts"} <= row.keys() for row in rows):
+        raise UserInputError(f"{path}: not a file of rows, as `run` writes them")
+    return rows
 
 
 # The table
@@ -564,12 +567,13 @@ def of_one_setting(rows: list[dict[str, Any]]) -> None:
         label: [row for row in rows if row["label"] == label] for label in dict.fromkeys(r["label"] for r in rows)
     }
     peers = [name for name in ("untrained", "default", "drum") if name in labels]
-    print(f"| trained on | rows | balanced accuracy | {' | '.join(f'over `{name}`' for name in peers)} | CPU-seconds |")
+    over = " | ".join(f"over `{name}`" for name in peers)
+    print(f"| trained on | balanced accuracy | each row | {over} | CPU-seconds |")
     print("| --- " * (len(peers) + 4) + "|")
     for label, mine in labels.items():
-        over = [told(accuracy(mine, labels[name])) if name != label else "" for name in peers]
-        seconds = np.mean([row["cpu_seconds"] for row in mine])
-        print(f"| {label} | {len(mine)} | {told(accuracy(mine))} | {' | '.join(over)} | {seconds:.0f} |")
+        gaps = [told(accuracy(mine, labels[name])) if name != label else "" for name in peers]
+        each, seconds = [f"{accuracy([row])[0]:.3f}" for row in mine], np.mean([row["cpu_seconds"] for row in mine])
+        print(f"| {label} | {told(accuracy(mine))} | {', '.join(each)} | {' | '.join(gaps)} | {seconds:.0f} |")
     sizes = summed(rows)[..., 1].sum(axis=0)
     print("\nShare told right of each class, in percent:\n")
     print(f"| trained on | {' | '.join(f'{name} ({size:.0f})' for name, size in zip(CLASSES, sizes, strict=True))} |")
@@ -601,6 +605,8 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserInputError(f"--augmented {' '.join(sorted(unknown))}: the names are {', '.join(labels)}")
     for each in sources:
         _ = each.content  # a file that cannot be read is told before anything is trained
+    if not arguments.rows.parent.is_dir():
+        raise UserInputError(f"--rows {arguments.rows}: there is no folder {arguments.rows.parent}")
     setting = Setting(arguments.sounds, arguments.steps, arguments.device)
     bench = Bench(Kits.load(arguments.place, arguments.without), setting, arguments.rows)
     for name in arguments.ears:
@@ -614,6 +620,15 @@ def run(arguments: argparse.Namespace) -> None:
 
 def numbers(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
+
+
+def usable(text: str) -> str:
+    """A device that torch knows and has."""
+    try:
+        torch.empty(1, device=text)
+    except (RuntimeError, AssertionError) as error:
+        raise argparse.ArgumentTypeError(str(error).splitlines()[0]) from None
+    return text
 
 
 def natural(text: str) -> int:
@@ -635,7 +650,9 @@ def parsed(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seeds", type=numbers, default=[0], help="of sounds and networks, with commas; default: 0")
     parser.add_argument("--sounds", type=natural, default=2048, help="of a nebula, and as many partners; %(default)s")
     parser.add_argument("--steps", type=natural, default=600, help=f"of {PAIRS} pairs; %(default)s")
-    parser.add_argument("--device", default="cpu", help="torch's name of where to render and train; %(default)s")
+    parser.add_argument(
+        "--device", type=usable, default="cpu", help="torch's name of where to render and train; %(default)s"
+    )
     parser.add_argument("--rows", type=Path, default=Path(__file__).with_name("downstream.jsonl"))
     return parser.parse_args(given)
 

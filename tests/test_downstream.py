@@ -159,7 +159,7 @@ def test_all_kinds_of_rows_are_made_once_and_make_a_table(
     downstream.main(["table", str(rows)])
     table = capsys.readouterr().out
     assert "### kits, without 5; 4 sounds, 2 steps" in table
-    assert "| again, augmented | 1 | " in table
+    assert "| again, augmented | 0." in table
     assert "bass drum (5)" in table
 
 
@@ -170,16 +170,19 @@ def test_all_kinds_of_rows_are_made_once_and_make_a_table(
         (["run", "KITS", "--more", "tuned=nowhere.json"], "no nebula 'nowhere.json'"),
         (["run", "KITS", "--more", "odd=default@organ"], "no synth 'organ'"),
         (["run", "KITS", "--augmented", "tuned"], "--augmented tuned: the names are default, drum"),
+        (["run", "KITS", "--rows", "nowhere/rows.jsonl"], "there is no folder nowhere"),
         (["run", "KITS", "--without", "7"], "has no kit 7"),
         (["classes", "nowhere"], "nowhere"),
-        (["table", "nowhere.jsonl"], "nowhere.jsonl"),
+        (["table", "nowhere.jsonl"], "nowhere.jsonl: not a file of rows"),
+        (["table", "KITS/../odd.jsonl"], "not a file of rows"),
     ],
 )
 def test_what_cannot_be_used_is_one_line(
     kits: Path, capsys: pytest.CaptureFixture[str], given: list[str], line: str
 ) -> None:
+    (kits.parent / "odd.jsonl").write_text("[1]\n")
     with pytest.raises(SystemExit) as stop:
-        downstream.main([str(kits) if each == "KITS" else each for each in given])
+        downstream.main([each.replace("KITS", str(kits)) for each in given])
     assert stop.value.code == 2
     last = capsys.readouterr().err.strip().splitlines()
     assert len(last) == 1
