@@ -60,7 +60,7 @@ from nebula_tune.corpus.cache import digest
 from nebula_tune.corpus.prepare import RENDER_RATE, Prepare
 from nebula_tune.corpus.source import Source, content_of
 from nebula_tune.embedding import make_embedding
-from nebula_tune.embedding.embed import embed_source, one_thread, vectors_of
+from nebula_tune.embedding.embed import embed_files, embed_source, one_thread, vectors_of
 from nebula_tune.errors import NebulaTuneError, UserInputError
 from nebula_tune.evaluate.picture import BANDS, RANGE_DB, Picture
 from nebula_tune.numerics import own_numerics
@@ -424,13 +424,14 @@ class Bench:
     rows: Path
 
     def ear(self, name: str) -> None:
-        options = {"device": self.setting.device}
-        embedding = make_embedding(name, **options)
+        """Vectors of one of the package's own embeddings."""
+        embedding, folder = make_embedding(name, device=self.setting.device), Path(self.kits.folder)
 
         def count() -> Counts:
-            every = embed_source(Source.parse(self.kits.folder), embedding, Prepare.ONSET, Voice, FIRST)
-            place = {each: k for k, each in enumerate(every.names)}
-            vectors = every.vectors[[place[each] for each in self.kits.names]]
+            every = embed_files([folder / each for each in self.kits.names], folder, embedding, Prepare.ONSET)
+            if reasons := [f"{each}: {vector}" for each, vector in every.items() if isinstance(vector, str)]:
+                raise UserInputError(f"{folder}/{reasons[0]}, under {name}")
+            vectors = np.stack([every[each] for each in self.kits.names])
             return told_right(self.kits, lambda _: vectors)
 
         self._row(name, None, embedding.settings, count)
