@@ -27,11 +27,18 @@ def match(
     ] = "default",
     synth: Annotated[str, typer.Option(help="The synth's architecture.")] = "voice",
     panel: PanelOption = None,
-    pool: Annotated[int, typer.Option(help="Random sounds to look through; kept for the next time.")] = 65536,
+    pool: Annotated[
+        int | None,
+        typer.Option(help="Random sounds to look through; kept for the next time. [default: 65536; of Vital 4096]"),
+    ] = None,
     keep: Annotated[int, typer.Option(help="Presets of each sound.")] = 5,
     renders: Annotated[
-        int, typer.Option(help="Sounds that the searches from the nearest may render, for each sound; 0: no search.")
-    ] = 4096,
+        int | None,
+        typer.Option(
+            help="Sounds that the searches from the nearest may render, for each sound; 0: no search. "
+            "[default: 4096; of Vital 256]"
+        ),
+    ] = None,
     embedding: Annotated[
         str, typer.Option(help="The ears with their weights; the first alone hears the whole pool.")
     ] = "logmel=1,modulation=1",

@@ -51,9 +51,9 @@ def match(
     synth: str = "voice",
     panel: str | None = None,
     embedding: str = EARS,
-    pool: int = POOL,
+    pool: int | None = None,
     keep: int = KEEP,
-    renders: int = RENDERS,
+    renders: int | None = None,
     seed: int = 0,
     out: str | Path | None = None,
     seconds: float = DEFAULT_SECONDS,
@@ -72,9 +72,10 @@ def match(
         synth: the synth's architecture.
         panel: the synth's, a name or file; None: its own.
         embedding: the ears with their weights, as ``logmel=1,modulation=1``; the first one hears the whole pool.
-        pool: how many random sounds.
+        pool: how many random sounds; None: 65,536, and so many fewer as a synth is dearer than the Voice (Vital 4,096).
         keep: presets of each sound.
-        renders: sounds that the searches of one sound may render; 0 takes the pool's nearest as they are.
+        renders: sounds that the searches of one sound may render; 0 takes the pool's nearest as they are; None: 4,096,
+            likewise (Vital 256).
         seed: everything random derives from it.
         out: folder to write audio and parameters to; None: nothing is written.
         seconds: of the audio that is written.
@@ -87,9 +88,13 @@ def match(
         CorpusError: where there is no sound that can be read, or a folder that holds other matches.
         NebulaError, EmbeddingError: for a nebula or ear that cannot be used.
     """
-    extent = _Extent(pool, keep, renders, seed)
+    prior = MatchPrior.of(nebula, synth, panel)
+    share = prior.synth.dearness
+    extent = _Extent(
+        POOL // share if pool is None else pool, keep, RENDERS // share if renders is None else renders, seed
+    )
     ears = open_ears(named_embeddings(embedding))
-    matcher = _Matcher(MatchPrior.of(nebula, synth, panel), ears, extent, where or Where(), note)
+    matcher = _Matcher(prior, ears, extent, where or Where(), note)
     files = list(_files([sounds] if isinstance(sounds, str | Path) else sounds))
     if out is None:
         return matcher.match(files, [None] * len(files), stage)

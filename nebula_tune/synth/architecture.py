@@ -45,6 +45,7 @@ class Synth(ABC):
     """
 
     panel: ClassVar[Panel]
+    dearness: ClassVar[int] = 1  # how many times the Voice's sound one costs, roughly: so many fewer are looked through
     hand_made: ClassVar[str | None] = None  # a shipped nebula that stands beside tuned ones
     study: ClassVar[str | None] = None  # the shipped study that ``auto`` stands for; None: as for the Voice
     differentiable: ClassVar[bool] = True  # whether audio has gradients by human values

@@ -38,6 +38,7 @@ class Vital(Synth):
     maker: ClassVar[PresetMaker]
     differentiable = False
     study = "vital-drum"
+    dearness = 16
 
     @classmethod
     def written_panel(cls, source: str | None) -> NamedPanel:

@@ -1,0 +1,211 @@
+"""How near `match` comes: to sounds of a synth at parameters that nobody is told, and to real ones.
+
+    python benchmarks/match.py hidden [--synth vital] [--sounds 50]     # adds rows to match.jsonl
+    python benchmarks/match.py real FOLDER [--nebula NEBULA] [--synth vital] [--sounds 50]
+    python benchmarks/match.py table benchmarks/match.jsonl             # prints the tables of match.md
+
+`hidden`: sounds of a synth's own nebula, drawn where no pool is. Beside each match stand the nearest of the pool before
+the search, separable CMA-ES from the start preset (the middle of every parameter) with as many renders, and the same
+preset at another noise row: the floor. `real`: sounds of a folder, spread over it. All are heard by the ears used and by
+`mss`, which nothing was matched by. A row that is there is not worked out again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from cmaes import SepCMA
+from numpy.typing import NDArray
+
+from nebula_tune import match
+from nebula_tune.arrays import Floats, Raw, Vectors
+from nebula_tune.corpus.folder import find_audio
+from nebula_tune.corpus.prepare import Prepare
+from nebula_tune.embedding.embed import embed_files
+from nebula_tune.execution.where import Where
+from nebula_tune.matching.hearing import Hearing, MatchPrior, Ruler, open_ears
+from nebula_tune.matching.match import EARS, RANDOM, RENDERS, SHORTLIST
+from nebula_tune.matching.refine import POPULATION
+from nebula_tune.study.plan import named_embeddings
+from nebula_tune.synth.indices import Purpose, first_index
+from nebula_tune.synth.placing import to_raw
+
+HIDDEN = first_index(Purpose.MATCH, 200)  # past every pool of small seeds
+OTHER = "mss"  # the ear that nothing is matched by
+RATE, SECONDS = 44100, 4.0
+
+
+class Scale:
+    """Distances by the ears used and by the other one, each over that of two random sounds of the prior."""
+
+    def __init__(self, prior: MatchPrior) -> None:
+        self.ears = open_ears([*named_embeddings(EARS), *named_embeddings(OTHER)])
+        self.hearing = Hearing(prior, self.ears, Prepare.ONSET, Where(executor="inline"), print)
+        self.ruler = Ruler.on(self.ears, self.hearing.vectors(prior.draw(HIDDEN + 10**5, RANDOM), HIDDEN))
+
+    def file(self, path: Path) -> Vectors:
+        """Vector of a file under all ears. Raises ValueError for one that cannot be used."""
+        vectors = [embed_files([path], path.parent, ear.embedding, Prepare.ONSET)[path.name] for ear in self.ears]
+        if any(isinstance(vector, str) for vector in vectors):
+            raise ValueError(str(vectors[0]))
+        return np.concatenate([np.asarray(vector) for vector in vectors])
+
+    def used(self, by_ear: Floats) -> Floats:
+        """Mean of the ears used, (sounds,)."""
+        return np.asarray(by_ear[:, :-1].mean(axis=1))
+
+    def distances(self, raw: Raw, index: int, target: Vectors) -> list[float]:
+        """One preset's: by the ears used, and by the other."""
+        by_ear = self.ruler.by_ear(self.hearing.vectors(raw[None], index), target)
+        return [float(self.used(by_ear)[0]), float(by_ear[0, -1])]
+
+
+def raw_of(preset: Any) -> Raw:
+    """Raw parameters (parameters,) of a match."""
+    return np.array(list(preset.raw.values()), dtype=np.float32)
+
+
+def matched(scale: Scale, path: Path, prior: MatchPrior, nebula: str) -> dict[str, Any]:
+    """A sound's match, as a row."""
+    target, began = scale.file(path), time.process_time()
+    panel = prior.panel.name if prior.panel else None
+    [found] = match(path, nebula=nebula, synth=prior.synth_name, panel=panel, where=Where(executor="inline"))
+    best, pool = found.presets[0], found.pool_best
+    return {
+        "match": scale.distances(raw_of(best), best.index, target),
+        "pool": scale.distances(raw_of(pool), pool.index, target),
+        "seconds": time.process_time() - began,
+    }
+
+
+def from_the_middle(scale: Scale, target: Vectors, parameters: int, renders: int) -> list[float]:
+    """Separable CMA-ES from the start preset: the median of every raw parameter."""
+    search = SepCMA(mean=np.zeros(parameters), sigma=1.0, seed=0, population_size=POPULATION)
+    best, nearest = np.inf, [np.inf, np.inf]
+    for begin in range(0, renders, POPULATION):
+        points = [search.ask() for _ in range(POPULATION)]
+        vectors = scale.hearing.vectors(to_raw(np.stack(points)), HIDDEN + begin)
+        by_ear = scale.ruler.by_ear(vectors, target)
+        totals = scale.used(by_ear)
+        search.tell(list(zip(points, totals.tolist(), strict=True)))
+        if totals.min() < best:
+            best, place = float(totals.min()), int(totals.argmin())
+            nearest = [best, float(by_ear[place, -1])]
+    return nearest
+
+
+def hidden(synth: str, sounds: int, rows: Path) -> None:
+    prior = MatchPrior.of("default", synth, None)
+    scale, known = Scale(prior), there(rows)
+    draws, share = prior.draw(HIDDEN, sounds), prior.synth.dearness
+    with tempfile.TemporaryDirectory() as folder:
+        for k, raw in enumerate(draws):
+            key = ["hidden", synth, "default", str(k)]
+            if key in known:
+                continue
+            path = Path(folder) / f"{k}.wav"
+            human = prior.player(RATE, SECONDS)
+            audio = human.render(_tensor(raw[None]), HIDDEN + k)[0].cpu().numpy()
+            soundfile.write(path, audio, RATE, subtype="FLOAT")
+            try:
+                row = matched(scale, path, prior, "default")
+            except (ValueError, KeyError) as error:
+                print(f"{k}: left out: {error}")
+                continue
+            target = scale.file(path)
+            row["floor"] = scale.distances(raw, HIDDEN + k + 7, target)
+            row["middle"] = from_the_middle(scale, target, len(raw), RENDERS // share + SHORTLIST)
+            keep(rows, key, row)
+
+
+def real(folder: Path, nebula: str, synth: str, sounds: int, rows: Path) -> None:
+    prior = MatchPrior.of(nebula, synth, None)
+    scale, known = Scale(MatchPrior.of("default", synth, None)), there(rows)
+    files = find_audio(folder)
+    for place in np.linspace(0, len(files) - 1, sounds).round().astype(int):
+        path = files[place]
+        key = [folder.name, synth, Path(nebula).name, path.relative_to(folder).as_posix()]
+        if key not in known:
+            try:
+                keep(rows, key, matched(scale, path, prior, nebula))
+            except ValueError as error:
+                print(f"{path}: left out: {error}")
+
+
+def there(rows: Path) -> list[list[str]]:
+    return [json.loads(line)["key"] for line in rows.read_text().splitlines()] if rows.exists() else []
+
+
+def keep(rows: Path, key: Sequence[str], row: dict[str, Any]) -> None:
+    with open(rows, "a") as file:
+        file.write(json.dumps({"key": list(key), **row}) + "\n")
+    print(*key, {name: np.round(value, 3).tolist() for name, value in row.items()}, flush=True)
+
+
+def interval(values: NDArray[Any]) -> str:
+    """Median, with its 95 % interval by resampling sounds."""
+    rng = np.random.default_rng(0)
+    medians = np.median(rng.choice(values, (2000, len(values))), axis=1)
+    low, high = np.percentile(medians, [2.5, 97.5])
+    return f"{np.median(values):.2f} ({low:.2f} to {high:.2f})"
+
+
+def table(rows: Path) -> str:
+    """By data set, synth and prior."""
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for line in rows.read_text().splitlines():
+        row = json.loads(line)
+        groups.setdefault(tuple(row["key"][:3]), []).append(row)
+    titles = [
+        "sounds", "synth, prior", "n", "pool's nearest", "match", "CMA-ES from the middle", "floor",
+        "match / pool's nearest", "nearer", "under `mss`: match / pool's nearest", "no farther", "CPU-s a sound",
+    ]  # fmt: skip
+    lines = [f"| {' | '.join(titles)} |", "| --- | --- |" + " ---: |" * (len(titles) - 2)]
+    for (what, synth, nebula), found in groups.items():
+        used, other = (
+            {name: np.array([row[name][which] for row in found]) for name in ("match", "pool")} for which in (0, 1)
+        )
+        cells = [what, f"{synth}, {nebula}", str(len(found))]
+        cells += [f"{np.median(used['pool']):.3f}", f"{np.median(used['match']):.3f}"]
+        for name in ("middle", "floor"):
+            cells.append(f"{np.median([row[name][0] for row in found]):.3f}" if name in found[0] else "–")
+        cells += [interval(used["match"] / used["pool"]), str((used["match"] < used["pool"]).sum())]
+        cells += [interval(other["match"] / other["pool"]), str((other["match"] <= other["pool"]).sum())]
+        cells.append(f"{np.median([row['seconds'] for row in found]):.1f}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _tensor(raw: Raw) -> Any:
+    import torch
+
+    return torch.from_numpy(raw)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("hidden", "real", "table"))
+    parser.add_argument("place", nargs="?", type=Path, help="folder of real sounds, or the file of rows")
+    parser.add_argument("--synth", default="voice")
+    parser.add_argument("--nebula", default="default")
+    parser.add_argument("--sounds", type=int, default=50)
+    parser.add_argument("--rows", type=Path, default=Path(__file__).with_suffix(".jsonl"))
+    asked = parser.parse_args()
+    if asked.what == "hidden":
+        hidden(asked.synth, asked.sounds, asked.rows)
+    elif asked.what == "real":
+        real(asked.place, asked.nebula, asked.synth, asked.sounds, asked.rows)
+    else:
+        print(table(asked.place or asked.rows))
+
+
+if __name__ == "__main__":
+    main()
