@@ -6,8 +6,8 @@
 
 `hidden`: sounds of a synth's own nebula, drawn where no pool is. Beside each match stand the nearest of the pool before
 the search, separable CMA-ES from the start preset (the middle of every parameter) with as many renders, and the same
-preset at another noise row: the floor. `real`: sounds of a folder, spread over it. All are heard by the ears used and by
-`mss`, which nothing was matched by. A row that is there is not worked out again.
+preset at another noise row: the floor. `real`: sounds of a folder, spread over it. All are heard by the ears used and
+by `mss`, which nothing was matched by. A row that is there is not worked out again.
 """
 
 from __future__ import annotations

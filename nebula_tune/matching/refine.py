@@ -74,7 +74,7 @@ def refine(
     searches = [_begin(start, spread, seed + k) for k, start in enumerate(starts)]
     rendered, index = 0, first_index
     ended: list[_Search] = []
-    halve_at = [renders // 4, renders // 2]
+    halve_at = [renders // 8, renders // 4, renders // 2]
     while rendered + POPULATION * len(searches) <= renders and searches:
         points = [search.ask(spread) for search in searches]
         raw = to_raw(
