@@ -64,9 +64,9 @@ def keep(path: Path, content: bytes) -> None:
     try:
         write_atomically(path, content)
     except (OSError, StorageError) as error:
-        said = error if isinstance(error, StorageError) else f"cannot write {path}: {error.strerror or error}"
+        reason = getattr(error.__cause__, "strerror", None) or getattr(error, "strerror", None) or error
         raise StorageError(
-            f"{said}; free {len(content) >> 20} MB there or set NEBULA_TUNE_CACHE to another folder"
+            f"cannot write {path}: {reason}; free {len(content) >> 20} MB there or set NEBULA_TUNE_CACHE to another folder"
         ) from error
 
 

@@ -16,7 +16,7 @@ from nebula_tune.storage.address import shown, without_password
 from nebula_tune.storage.paths import database_file
 from nebula_tune.storage.reading import connector, may_be_written
 from nebula_tune.storage.schema import VERSION, is_there
-from nebula_tune.storage.upgrades import OlderRunError, bring_up_to_date
+from nebula_tune.storage.upgrades import bring_up_to_date
 
 SQLITE_TIMEOUT = 60  # seconds to wait for another process's write; ?timeout= in the URL says otherwise
 CONNECT_TIMEOUT = 10  # seconds to wait for a server that does not answer
@@ -95,10 +95,6 @@ def open_storage(url: str, create: bool, reading: bool = False) -> Any:
         for pause in (0.2, 0.5, 1.0):
             try:
                 return _connect(RDBStorage, url, arguments, create)
-            except OlderRunError:
-                if not reading or file is None:
-                    raise
-                return _read_only(RDBStorage, url, file)
             except sa.exc.DatabaseError as error:
                 if not any(word in str(error) for word in ("exists", "UNIQUE")):
                     raise

@@ -154,7 +154,7 @@ class Actor:
     def place(self, slot: int) -> None:
         self.slot = slot
         self._cluster.timeline.after(PLACED, self._placed.give)
-        described = {"device": "cpu", "versions": ray_workers._versions()}
+        described = {"device": "cpu", "versions": ray_workers._versions({})}
         error = RayTaskError("no weights") if slot in self._cluster.unfit else None
         self._cluster.timeline.after(READY, lambda: self._ready.give(described, error))
 

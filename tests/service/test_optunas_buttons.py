@@ -15,7 +15,7 @@ from optuna.storages import RDBStorage
 from optuna_dashboard import get_note, save_note, wsgi
 
 from nebula_tune.dashboard.gallery import Gallery
-from nebula_tune.dashboard.server import _KeepsNames
+from nebula_tune.dashboard.server import KeepsNames
 from nebula_tune.errors import StudyError
 from nebula_tune.storage.ledger import Ledger
 from nebula_tune.study.plan import Plan
@@ -131,7 +131,7 @@ def test_a_study_that_is_given_the_number_of_a_removed_one_is_not_taken_for_it(t
 
 
 def test_our_dashboard_renames_nothing(finished: TinyStudy) -> None:
-    app = _KeepsNames(wsgi(RDBStorage(finished.storage)))
+    app = KeepsNames(wsgi(RDBStorage(finished.storage)))
     assert press(RENAME, finished.storage, app) == 409
     (summary,) = optuna.get_all_study_summaries(finished.storage)
     assert (summary.study_name, summary.n_trials) == ("tiny", TRIALS)
