@@ -119,7 +119,7 @@ def analysis(name: str) -> dict[str, object]:
     }  # fmt: skip
     strengths = [{"name": name, "strength": 1.25, "ci95": [0.5, 2.0], "wins": 3, "n": 9, "set": 0}] * 3
     test = {"a": side, "b": side, "power_text": name, "target_kind": name, "listeners": [listener], "pooled": both}
-    return {"tests": [test], "among": [], "strengths": {"like": strengths}}
+    return {"tests": [test, test], "among": [], "strengths": {"like": strengths}}
 
 
 def reports(name: str) -> dict[str, object]:

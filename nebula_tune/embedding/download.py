@@ -65,9 +65,8 @@ def keep(path: Path, content: bytes) -> None:
         write_atomically(path, content)
     except (OSError, StorageError) as error:
         reason = getattr(error.__cause__, "strerror", None) or getattr(error, "strerror", None) or error
-        raise StorageError(
-            f"cannot write {path}: {reason}; free {len(content) >> 20} MB there or set NEBULA_TUNE_CACHE to another folder"
-        ) from error
+        room = f"free {len(content) >> 20} MB there or set NEBULA_TUNE_CACHE to another folder"
+        raise StorageError(f"cannot write {path}: {reason}; {room}") from error
 
 
 def downloaded(url: str, label: str, console: Console | None) -> bytes:

@@ -90,7 +90,7 @@ def _told(view: Overview, search: Sequence[AnySampler], at_work: Collection[str]
     row = view.row
     state, phase, error = row["state"], row["phase"], row["last_error"]
     if state in AT_WORK and row["name"] not in at_work:
-        state = "interrupted"
+        state, phase = "interrupted", "" if state == "waiting" else phase
     total = _total(search, view.tried, searched=state == "finished" or phase == REEVALUATE)
     if view.known_as is None:
         state, phase = "removed", "with Optuna's dashboard"

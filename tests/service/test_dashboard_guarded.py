@@ -181,7 +181,8 @@ def test_the_page_hides_buttons_that_would_be_refused(guarded: Server, editable:
 def test_with_leave_a_study_is_changed_and_deleted(undisturbed: TinyStudy, tmp_path: Path) -> None:
     with served(undisturbed, tmp_path / "copy", allow_edit=True) as server:
         assert server.ask("POST", "/api/studies/1/rename", {"study_name": "x"})[0].status == 409
-        assert server.ask("PUT", "/api/studies/1/note", {"version": 99, "body": "ours"})[0].status == 204
+        version = server.study()["note"]["version"] + 1
+        assert server.ask("PUT", "/api/studies/1/note", {"version": version, "body": "ours"})[0].status == 204
         assert server.study()["note"]["body"] == "ours"
         next((server.folder / "artifacts").iterdir()).unlink()  # one that lies elsewhere stands in nobody's way
         assert server.ask("DELETE", "/api/studies/1", {})[0].status == 204
