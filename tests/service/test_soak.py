@@ -9,12 +9,10 @@ import io
 import json
 import os
 import random
-import shutil
 import signal
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,15 +24,14 @@ import pytest
 from optuna.storages import RDBStorage
 from optuna_dashboard import wsgi
 
-from nebula_tune.storage import optuna_tables
 from nebula_tune.storage.ledger import Ledger
 from tests.service import openings
 from tests.service.cluster import Nodes
-from tests.service.postgres import Postgres, free_port
-from tests.service.studies import ServiceStudy, assert_same, finish
-from tests.service.truth import ABSENT, AT_WORK, GRACE, Truth, Visitor, Watcher
-from tests.service.users import User, UsersStudy
-from tests.study.tiny import TinyStudy, let_go
+from tests.service.postgres import Postgres
+from tests.service.studies import assert_same, finish
+from tests.service.truth import AT_WORK, GRACE, Truth, Visitor, Watcher
+from tests.service.users import User
+from tests.study.tiny import TinyStudy
 
 MINUTES = float(os.environ.get("NEBULA_TUNE_SOAK_MINUTES", "5"))
 SEED = int(os.environ.get("NEBULA_TUNE_SOAK_SEED", "1"))
@@ -218,6 +215,7 @@ class Soak:
     def _has_not_lied(self) -> None:
         assert self.truth.lies == []
         assert self._visitor.failures == []
+        assert self._visitor.is_alive() and self._watcher.is_alive()
 
     def _still(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -227,9 +225,10 @@ class Soak:
 
     def end(self) -> None:
         """The observers end as they should."""
+        self._has_not_lied()
         self._visitor.end()
         said = self._watcher.end()
-        self._has_not_lied()
+        assert self.truth.lies == [] and self._visitor.failures == []
         assert "Traceback" not in said
         print(f"{self._watcher.looks} looks of the watcher, the longest {self._watcher.longest:.1f} s apart; "
               f"{self._visitor.looks} of visitors")  # fmt: skip

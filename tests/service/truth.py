@@ -46,12 +46,12 @@ class Truth:
 
     def allowed(self, study: str, began: float, ended: float) -> frozenset[str]:
         """States that a look may show which began and ended at these times."""
-        changes = self._since.get(study, [])
+        changes = self._since.get(study) or [(0.0, frozenset({ABSENT}))]
         until = [when for when, _ in changes[1:]] + [float("inf")]
         states = [
             s for (when, s), end in zip(changes, until, strict=True) if when <= ended and end + self._grace > began
         ]
-        return frozenset().union(*states) if states else frozenset({ABSENT})
+        return frozenset().union(*states) or frozenset({ABSENT})
 
     def check(self, told: Sequence[Mapping[str, Any]], began: float, ended: float) -> None:
         """Hold what a look at all studies showed against what is true; lies are kept in ``lies``."""

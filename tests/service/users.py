@@ -184,7 +184,9 @@ class User:
     # ---- what comes of it
 
     def look(self, more: bool) -> None:
-        """See what has become of its study, and do what a user does then; with ``more``, begin another after its end."""
+        """See what has become of its study, and do what a user does then; with ``more``, begin another at its end."""
+        if self.button and self.button.done():
+            self.button.result()
         if self.process is None:
             if more:
                 self.begin()
