@@ -23,11 +23,11 @@ def links(pid: int) -> dict[int, str]:
 
 
 def deleted(pid: int) -> list[str]:
-    """Open files that have been removed."""
+    """Open files that have been removed, but for its three streams, which are whoever's started it."""
     return [
         name
-        for name in links(pid).values()
-        if name.startswith("/") and name.endswith(" (deleted)") and not name.startswith(SHARED_MEMORY)
+        for number, name in links(pid).items()
+        if number > 2 and name.startswith("/") and name.endswith(" (deleted)") and not name.startswith(SHARED_MEMORY)
     ]
 
 

@@ -52,9 +52,7 @@ class Dashboard:
         self._app: Any = wsgi(RDBStorage(storage))
         self._hand = ThreadPoolExecutor(1)
         self._ledger = Ledger(storage)
-        self.outrun: set[str] = (
-            set()
-        )  # studies that ended before a rename of them did: the copy may lack the last trials
+        self.outrun: set[str] = set()  # studies that ended before a rename of them did
 
     def renames(self, user: User) -> None:
         """A study that runs."""
@@ -167,6 +165,8 @@ class Soak:
         ones, everyone = self.of_one(), self.of_all()
         what = self._dice.choice([*ones, *everyone])
         free = [user for user in self.users if user.is_free]
+        if what == "database killed" and not all(user.is_quiet for user in self.users):
+            return  # commands that begin meanwhile are refused
         if what in everyone:
             everyone[what]()
         elif free:
@@ -199,13 +199,11 @@ class Soak:
             self._away = 1
 
     def _database(self) -> None:
-        """Nobody's heart beats while there is no database, and commands that begin then are refused: so none does."""
-        if not all(user.is_quiet for user in self.users):
-            return
         with self._visitor.at_the_door:
             self._database_goes()
 
     def _database_goes(self) -> None:
+        """Nobody's heart beats while there is no database."""
         print(f"{time.monotonic():.1f} database", flush=True)
         for user in self.users:
             if user.is_at_work:
@@ -240,10 +238,14 @@ class Soak:
         assert self._watcher.looks and self._visitor.looks
 
     def nothing_is_left(self) -> None:
-        """No session of a run is left at the server."""
+        """No process of a command, and no session at the server but this test's own."""
+        me = psutil.Process()
+        left = [child.cmdline() for child in me.children(recursive=True) if self._storage in child.cmdline()]
+        assert left == []
+        query = "SELECT client_port FROM pg_stat_activity WHERE client_port > 0"
         with psycopg.connect(self._storage) as connection:
-            query = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"
-            assert connection.execute(query).fetchone() == (0,)
+            sessions = {port for (port,) in connection.execute(query)}
+            assert sessions <= {each.laddr.port for each in me.net_connections(kind="tcp")}
 
     def close(self) -> None:
         """End whatever is left, however it went."""
