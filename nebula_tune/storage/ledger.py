@@ -50,7 +50,7 @@ class Ledger(Store):
         self.storage = open_storage(self.url, create, reading)
         self.engine: sa.Engine = self.storage.engine
         self.database = Database(self.engine, self.url)
-        self._writers: dict[str, TrialWriter] = {}
+        self._writers: dict[str, TrialWriter] = {}  # the last of each study
 
     def names(self) -> list[str]:
         query = sa.select(studies.c.name).order_by(studies.c.name)
@@ -189,6 +189,7 @@ class Ledger(Store):
                 connection.execute(studies.delete().where(studies.c.name == name))
 
         self.database.call(remove)
+        self._writers.pop(name, None)
 
     def writer(self, name: str, space: Space) -> TrialWriter:
         self._writers[name] = writer = TrialWriter(self, name, space)

@@ -17,7 +17,7 @@ from tests.service.studies import ServiceStudy, finish
 from tests.study.tiny import TinyStudy, let_go
 
 LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
-RAYS = r"python[\d.]*|ray::.*|raylet|gcs_server"  # names of Ray's processes, and of the coordinator, to which workers answer
+RAYS = r"python[\d.]*|ray::.*|raylet|gcs_server"  # Ray's processes, and the coordinator, to which they answer
 
 
 def held(pid: int) -> list[str]:

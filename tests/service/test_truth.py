@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.service.truth import ABSENT, Truth
@@ -67,6 +69,18 @@ def test_of_two_looks_the_later_may_not_go_back(
     assert truth.lies == []
     truth.check(then, 152, 153)
     assert lie in "".join(truth.lies) and bool(lie) is bool(truth.lies)
+
+
+def test_while_a_rename_copies_trials_there_may_be_fewer(truth: Truth) -> None:
+    now = time.monotonic()
+    truth.is_now("two", "running", "finished", when=now - 100)
+    truth.is_copied("two")
+    for second, complete in enumerate((3, 2, 2)):
+        truth.check([{"study": "two", "state": "running", "complete": complete}], now + second, now + second)
+    assert [lie for lie in truth.lies if "two" in lie] == []
+    for complete, began in ((5, now + 20), (4, now + 21)):
+        truth.check([{"study": "two", "state": "running", "complete": complete}], began, began)
+    assert sum("two: 5 trials became 4" in lie for lie in truth.lies) == 1
 
 
 def test_a_study_of_which_nothing_is_known_is_a_lie(truth: Truth) -> None:

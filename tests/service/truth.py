@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import threading
@@ -31,7 +32,7 @@ class Truth:
         self._since: dict[str, list[tuple[float, frozenset[str]]]] = {}
         self._pids: dict[str, set[int]] = {}
         self._shown: dict[str, tuple[float, str, int]] = {}
-        self.seen: dict[str, set[str]] = {}
+        self._copied: dict[str, float] = {}
         self.lies: list[str] = []
 
     def is_now(self, study: str, *states: str, when: float | None = None) -> None:
@@ -44,10 +45,15 @@ class Truth:
         with self._lock:
             self._pids.setdefault(study, set()).add(pid)
 
+    def is_copied(self, study: str) -> None:
+        """A rename copies its trials now: for a while there may be fewer, until the run writes those that it missed."""
+        with self._lock:
+            self._copied[study] = time.monotonic()
+
     def allowed(self, study: str, began: float, ended: float) -> frozenset[str]:
         """States that a look may show which began and ended at these times."""
         changes = self._since.get(study) or [(0.0, frozenset({ABSENT}))]
-        until = [when for when, _ in changes[1:]] + [float("inf")]
+        until = [when for when, _ in changes[1:]] + [math.inf]
         states = [
             s for (when, s), end in zip(changes, until, strict=True) if when <= ended and end + self._grace > began
         ]
@@ -71,14 +77,14 @@ class Truth:
         if before is not None and began > before[0]:  # looks may overlap
             if state not in LAST.get(before[1], {state}):
                 lies.append(f"was {before[1]}, is {state}")
-            if state not in ("removed", ABSENT) and complete < before[2]:
+            copied = began < self._copied.get(name, -math.inf) + self._grace
+            if state not in ("removed", ABSENT) and complete < before[2] and not copied:
                 lies.append(f"{before[2]} trials became {complete}")
         owner = told.get("owner")
         if owner and int(owner.rpartition(":")[2]) not in self._pids.get(name, set()):
             lies.append(f"owner {owner} is none of {self._pids.get(name)}")
         if before is None or ended > before[0]:
             self._shown[name] = ended, state, complete
-        self.seen.setdefault(name, set()).add(state)
         return lies
 
     def shown(self, study: str) -> tuple[float, str, int]:
