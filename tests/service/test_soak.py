@@ -131,6 +131,7 @@ class Soak:
         self._watcher = Watcher(self.truth, self._storage, folder)
         self._visitor = Visitor(self.truth, self._storage, 5)
         self._away = 0
+        self._deck: list[str] = []
 
     def of_one(self) -> dict[str, Callable[[User], None]]:
         """What happens to one study."""
@@ -167,20 +168,25 @@ class Soak:
         self._still(GRACE + 5)
 
     def _something_happens(self) -> None:
+        """The next of a shuffled deck; what cannot happen now waits."""
         ones, everyone = self.of_one(), self.of_all()
-        what = self._dice.choice([*ones, *everyone])
-        free = [user for user in self.users if user.is_free]
-        if what == "database killed" and not all(user.is_quiet for user in self.users):
-            return  # commands that begin meanwhile are refused
-        if what in everyone:
+        if not self._deck:
+            self._deck = [*ones, *everyone]
+            self._dice.shuffle(self._deck)
+        what = self._deck.pop(0)
+        free = [user for user in self.users if user.is_free and (user.study.workers or not what.startswith("worker"))]
+        # Commands that begin while there is no database are refused.
+        possible = all(user.is_quiet for user in self.users) if what == "database killed" else what in everyone or free
+        if not possible:
+            self._deck.append(what)
+        elif what in everyone:
+            print(f"{time.monotonic():.1f} {what}", flush=True)
             everyone[what]()
-        elif free:
+        else:
             user = self._dice.choice(free)
             print(f"{time.monotonic():.1f} {user.study.name}: {what}", flush=True)
             ones[what](user)
-        else:
-            return
-        self.done[what] += 1
+        self.done[what] += bool(possible)
 
     def _signals(self, user: User, what: signal.Signals) -> None:
         for pid in user.study.workers[-1:]:
@@ -195,7 +201,6 @@ class Soak:
         assert len(ports) <= 1, ports  # Ray's, by which workers answer
 
     def _node(self) -> None:
-        print(f"{time.monotonic():.1f} {self._away} nodes away", flush=True)
         if self._away:
             self._nodes.add()
             self._away = 0
@@ -204,21 +209,17 @@ class Soak:
             self._away = 1
 
     def _database(self) -> None:
-        with self._visitor.at_the_door:
-            self._database_goes()
-
-    def _database_goes(self) -> None:
         """Nobody's heart beats while there is no database."""
-        print(f"{time.monotonic():.1f} database", flush=True)
-        for user in self.users:
-            if user.is_at_work:
-                self.truth.is_now(user.study.name, "interrupted", *AT_WORK)
-        self._postgres.kill()
-        time.sleep(self._dice.uniform(0, 2))
-        self._postgres.start()
-        for user in self.users:
-            if user.is_at_work:
-                self.truth.is_now(user.study.name, *AT_WORK)
+        with self._visitor.at_the_door:
+            for user in self.users:
+                if user.is_at_work:
+                    self.truth.is_now(user.study.name, "interrupted", *AT_WORK)
+            self._postgres.kill()
+            time.sleep(self._dice.uniform(0, 2))
+            self._postgres.start()
+            for user in self.users:
+                if user.is_at_work:
+                    self.truth.is_now(user.study.name, *AT_WORK)
 
     def _has_not_lied(self) -> None:
         assert self.truth.lies == []
@@ -279,6 +280,7 @@ def test_three_users_a_cluster_and_a_database_end_as_if_nothing_had_happened(
         soak.go(MINUTES)
         soak.end()
         soak.nothing_is_left()
+        assert soak.done
         for user in soak.users:
             assert user.finished
             for study in user.finished:

@@ -22,7 +22,7 @@ def truth() -> Truth:
     """Of a study that is at work from 100 on, and interrupted from 200 on."""
     made = Truth(GRACE)
     made.is_now("one", "running", "finished", when=100.0)
-    made.belongs_to("one", 7)
+    made.belongs_to("one", "anna@here:7")
     made.is_now("one", "interrupted", when=200.0)
     return made
 

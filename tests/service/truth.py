@@ -30,7 +30,7 @@ class Truth:
     def __init__(self, grace: float = GRACE) -> None:
         self._grace, self._lock = grace, threading.Lock()
         self._since: dict[str, list[tuple[float, frozenset[str]]]] = {}
-        self._pids: dict[str, set[int]] = {}
+        self._owners: dict[str, set[str]] = {}
         self._shown: dict[str, tuple[float, str, int]] = {}
         self._copied: dict[str, float] = {}
         self.lies: list[str] = []
@@ -40,10 +40,10 @@ class Truth:
         with self._lock:
             self._since.setdefault(study, []).append((when or time.monotonic(), frozenset(states)))
 
-    def belongs_to(self, study: str, pid: int) -> None:
-        """A process was started on a study."""
+    def belongs_to(self, study: str, owner: str) -> None:
+        """A process was started on a study, user@host:pid."""
         with self._lock:
-            self._pids.setdefault(study, set()).add(pid)
+            self._owners.setdefault(study, set()).add(owner)
 
     def is_copied(self, study: str) -> None:
         """A rename copies its trials now: for a while there may be fewer, until the run writes those that it missed."""
@@ -81,8 +81,8 @@ class Truth:
             if state not in ("removed", ABSENT) and complete < before[2] and not copied:
                 lies.append(f"{before[2]} trials became {complete}")
         owner = told.get("owner")
-        if owner and int(owner.rpartition(":")[2]) not in self._pids.get(name, set()):
-            lies.append(f"owner {owner} is none of {self._pids.get(name)}")
+        if owner and owner not in self._owners.get(name, set()):
+            lies.append(f"owner {owner} is none of {self._owners.get(name)}")
         if before is None or ended > before[0]:
             self._shown[name] = ended, state, complete
         return lies

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -120,7 +121,7 @@ class User:
                 stdout=subprocess.DEVNULL,
                 stderr=said,
             )
-        self.truth.belongs_to(study.name, popen.pid)
+        self.truth.belongs_to(study.name, f"{self.name}@{socket.gethostname()}:{popen.pid}")
         return Process(popen, err, begun)
 
     def go_on(self) -> None:
