@@ -76,12 +76,21 @@ class Dashboard:
         study = user.study
 
         def press() -> None:
-            assert self._pressed("DELETE", str(self._ledger.study_row(study.name))) == 204
+            while (place := self._place(study.name)) is not None:
+                assert self._pressed("DELETE", str(place)) == 204
             self._truth.is_now(study.name, "removed")
 
         user.befalls("removed")
         self._truth.is_now(study.name, "removed", *AT_WORK)
         user.button = self._hand.submit(press)
+
+    def _place(self, name: str) -> int | None:
+        """A study's number; None once it is gone.
+
+        Optuna answers that it removed a study, and has not, where a trial was written meanwhile: so look again.
+        """
+        identity = self._ledger.record(name)["identity"]
+        return self._ledger.database.run(lambda connection, _: self._ledger.place(connection, name, identity))
 
     def _pressed(self, method: str, what: str, **given: str) -> int:
         """The answer to a button; one that fails once, for a database that was away meanwhile, is pressed again."""
