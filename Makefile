@@ -39,13 +39,15 @@ quick: $(VENV)/installed  ## What needs no server, no cluster and no other proce
 
 slow: $(VENV)/installed   ## The longer checks that need nothing else; soak, status-test, browser-test and deployment-test are the others
 	$(BIN)/pytest -m "slow and not browser" --ignore tests/service/test_soak.py --ignore tests/service/test_commands.py \
-		--ignore tests/service/test_status.py
+		--ignore tests/service/test_status.py --ignore tests/service/test_openings.py
 
 golden: $(VENV)/installed   ## Five runs, to the byte what they were when the house began to be rebuilt (this kind of machine only)
 	$(BIN)/python tests/golden/record.py check
 
-soak: $(VENV)/installed   ## 20 random kills during one study of 300 trials
-	$(BIN)/pytest -m slow tests/service/test_soak.py
+MINUTES ?= $(or $(NEBULA_TUNE_SOAK_MINUTES),5)
+
+soak: $(VENV)/installed   ## Three users on a cluster and a PostgreSQL, for five minutes (MINUTES=60: an hour), and all that may happen to them
+	NEBULA_TUNE_SOAK_MINUTES=$(MINUTES) $(BIN)/pytest -s -m slow tests/service/test_soak.py tests/service/test_openings.py
 
 status-test: $(VENV)/installed   ## The status of a thousand studies with a million trials, on SQLite and PostgreSQL, in two seconds
 	$(BIN)/pytest -m slow tests/service/test_status.py

@@ -10,6 +10,7 @@ import json
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -49,6 +50,7 @@ class Ledger(Store):
         self.storage = open_storage(self.url, create, reading)
         self.engine: sa.Engine = self.storage.engine
         self.database = Database(self.engine, self.url)
+        self._writers: dict[str, TrialWriter] = {}  # the last of each study
 
     def names(self) -> list[str]:
         query = sa.select(studies.c.name).order_by(studies.c.name)
@@ -150,6 +152,8 @@ class Ledger(Store):
         def write(connection: sa.Connection, _: bool) -> None:
             self.hold(connection, name)
             self.number(connection, name)
+            if name in self._writers:
+                self._writers[name].followed(connection)
             kept = report | ({FITTED: constellation} if constellation else {})
             result = write_outcome(connection, name, kept, nebula)
             done = {"state": "finished", "phase": "", "result": result}
@@ -185,9 +189,11 @@ class Ledger(Store):
                 connection.execute(studies.delete().where(studies.c.name == name))
 
         self.database.call(remove)
+        self._writers.pop(name, None)
 
     def writer(self, name: str, space: Space) -> TrialWriter:
-        return TrialWriter(self, name, space)
+        self._writers[name] = writer = TrialWriter(self, name, space)
+        return writer
 
     def trials(self, name: str) -> Iterator[Stored]:
         from optuna.trial import TrialState
@@ -288,6 +294,18 @@ def removed(name: str) -> StudyError:
     )
 
 
+@dataclass(frozen=True)
+class _Trial:
+    """What is written of a trial; ``times``: when it was issued and when it was scored."""
+
+    key: TrialKey
+    sampler: str
+    point: Point
+    first_index: int
+    outcome: Score | Failure
+    times: tuple[datetime, datetime]
+
+
 class TrialWriter(TrialStore):
     """Writes one study's trials, COMPLETE or FAIL, with one distribution a parameter for the whole study.
 
@@ -302,6 +320,7 @@ class TrialWriter(TrialStore):
 
         self._ledger, self._name = ledger, name
         self._last: TrialKey | None = None
+        self._written: list[_Trial] = []  # by this process
         self._study, self._identity = ledger.study_row(name), ledger.record(name)["identity"]
         ledger.database.run(lambda connection, _: optuna_tables.mark(connection, self._study, self._identity))
         tables = (
@@ -336,65 +355,84 @@ class TrialWriter(TrialStore):
         *,
         times: tuple[datetime, datetime] | None = None,
     ) -> int:
+        repeated, self._last = key == self._last, key
+        trial = _Trial(key, sampler, point, first_index, outcome, times or (datetime.now(UTC),) * 2)
+
+        def insert(connection: sa.Connection, again: bool) -> tuple[int, int]:
+            self._ledger.hold(connection, self._name)
+            study = self.followed(connection)
+            if (again or repeated) and (there := self._row_of(connection, study, key)) is not None:
+                return there, study
+            return self._insert(connection, study, trial), study
+
+        row, self._study = self._ledger.database.run(insert)
+        if not self._written or self._written[-1].key != key:
+            self._written.append(trial)
+        return row
+
+    def followed(self, connection: sa.Connection) -> int:
+        """The study's number where it is now, with all that this process wrote.
+
+        A rename within Optuna copies one trial after the other: those written meanwhile are not in the copy, and are
+        written again. Raises StudyError where the study was removed.
+        """
+        if optuna_tables.is_marked(connection, self._study, self._identity):
+            return self._study
+        study = self._ledger.place(connection, self._name, self._identity)
+        if study is None:
+            raise removed(self._name)
+        there = optuna_tables.keys(connection, study)
+        for trial in self._written:
+            if trial.key not in there:
+                self._insert(connection, study, trial)
+        return study
+
+    def _insert(self, connection: sa.Connection, study: int, trial: _Trial) -> int:
+        """A trial's rows; returns the number of its first."""
         from optuna.trial import TrialState
 
-        repeated, self._last = key == self._last, key
-        failed = isinstance(outcome, Failure)
+        point, outcome = trial.point, trial.outcome
         values = {name: float(point.curves[k]) for k, name, _ in self._curves}
         values |= {name: float(point.symmetric[k]) for k, name, _ in self._flags}
-        attributes = {"key": list(key), "sampler": sampler, "first_index": first_index, "relaxed": point.relaxed}
+        attributes = {"key": list(trial.key), "sampler": trial.sampler, "first_index": trial.first_index}
+        attributes |= {"relaxed": point.relaxed}
         attributes |= {"error": outcome.message} if isinstance(outcome, Failure) else _score_attributes(outcome)
-        began, ended = (time.astimezone(UTC).replace(tzinfo=None) for time in times or [datetime.now(UTC)] * 2)
+        began, ended = (time.astimezone(UTC).replace(tzinfo=None) for time in trial.times)
+        last = sa.select(sa.func.max(self._trials.c.number)).where(self._trials.c.study_id == study)
+        number = connection.execute(last).scalar()
         row = {
-            "state": TrialState.FAIL if failed else TrialState.COMPLETE,
+            "study_id": study,
+            "number": 0 if number is None else number + 1,
+            "state": TrialState.FAIL if isinstance(outcome, Failure) else TrialState.COMPLETE,
             "datetime_start": began,
             "datetime_complete": ended,
         }
+        inserted: Any = connection.execute(self._trials.insert().values(**row)).inserted_primary_key
+        first = {"trial_id": inserted[0]}
+        if isinstance(outcome, Score):
+            value = {"objective": 0, "value": outcome.value, "value_type": self._finite}
+            connection.execute(self._values.insert(), first | value)
+        connection.execute(
+            self._params.insert(),
+            [
+                first | {"param_name": name, "param_value": value, "distribution_json": self._kinds[name]}
+                for name, value in values.items()
+            ],
+        )
+        connection.execute(
+            self._attributes.insert(),
+            [first | {"key": name, "value_json": json.dumps(value)} for name, value in attributes.items()],
+        )
+        if point.relaxed:
+            infeasible = {"key": optuna_tables.CONSTRAINTS, "value_json": optuna_tables.INFEASIBLE}
+            connection.execute(self._system.insert(), first | infeasible)
+        return int(inserted[0])
 
-        def insert(connection: sa.Connection, again: bool) -> int:
-            self._ledger.hold(connection, self._name)
-            self._follow(connection)
-            if (again or repeated) and (there := self._row_of(connection, key)) is not None:
-                return there
-            last = sa.select(sa.func.max(self._trials.c.number)).where(self._trials.c.study_id == self._study)
-            number = connection.execute(last).scalar()
-            numbered = row | {"study_id": self._study, "number": 0 if number is None else number + 1}
-            inserted: Any = connection.execute(self._trials.insert().values(**numbered)).inserted_primary_key
-            trial = {"trial_id": inserted[0]}
-            if isinstance(outcome, Score):
-                value = {"objective": 0, "value": outcome.value, "value_type": self._finite}
-                connection.execute(self._values.insert(), trial | value)
-            connection.execute(
-                self._params.insert(),
-                [
-                    trial | {"param_name": name, "param_value": value, "distribution_json": self._kinds[name]}
-                    for name, value in values.items()
-                ],
-            )
-            connection.execute(
-                self._attributes.insert(),
-                [trial | {"key": name, "value_json": json.dumps(value)} for name, value in attributes.items()],
-            )
-            if point.relaxed:
-                infeasible = {"key": optuna_tables.CONSTRAINTS, "value_json": optuna_tables.INFEASIBLE}
-                connection.execute(self._system.insert(), trial | infeasible)
-            return int(inserted[0])
-
-        return self._ledger.database.run(insert)
-
-    def _follow(self, connection: sa.Connection) -> None:
-        """See where the study is now. Raises StudyError where it was removed."""
-        if not optuna_tables.is_marked(connection, self._study, self._identity):
-            place = self._ledger.place(connection, self._name, self._identity)
-            if place is None:
-                raise removed(self._name)
-            self._study = place
-
-    def _row_of(self, connection: sa.Connection, key: TrialKey) -> int | None:
+    def _row_of(self, connection: sa.Connection, study: int, key: TrialKey) -> int | None:
         """The row of the trial of that key, where it is written."""
         table = self._trials.join(self._attributes, self._trials.c.trial_id == self._attributes.c.trial_id)
         query = sa.select(self._trials.c.trial_id).select_from(table)
-        query = query.where(self._trials.c.study_id == self._study, self._attributes.c.key == "key")
+        query = query.where(self._trials.c.study_id == study, self._attributes.c.key == "key")
         row: int | None = connection.execute(
             query.where(self._attributes.c.value_json == json.dumps(list(key)))
         ).scalar()

@@ -128,6 +128,13 @@ def is_marked(connection: sa.Connection, number: int, identity: str) -> bool:
     return connection.execute(query).first() is not None
 
 
+def keys(connection: sa.Connection, number: int) -> set[tuple[int, ...]]:
+    """Keys of the trials of the study of that number."""
+    joined = trial_attributes.join(trials, trials.c.trial_id == trial_attributes.c.trial_id)
+    query = sa.select(trial_attributes.c.value_json).select_from(joined).where(IS_KEY, trials.c.study_id == number)
+    return {tuple(json.loads(key)) for key in connection.execute(query).scalars()}
+
+
 def mark(connection: sa.Connection, number: int, identity: str) -> None:
     """Note a study's identity where it has none."""
     if not is_marked(connection, number, identity):

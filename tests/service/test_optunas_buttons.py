@@ -17,10 +17,12 @@ from optuna_dashboard import get_note, save_note, wsgi
 from nebula_tune.dashboard.gallery import Gallery
 from nebula_tune.dashboard.server import KeepsNames
 from nebula_tune.errors import StudyError
+from nebula_tune.execution.executor import Failure
 from nebula_tune.storage.ledger import Ledger
 from nebula_tune.study.plan import Plan
 from nebula_tune.study.status import study_status
 from tests.service.studies import assert_same, finish
+from tests.service.test_lease import POINT, SPACE
 from tests.study.test_ledger import score
 from tests.study.tiny import TRIALS, TinyStudy, let_go
 
@@ -101,6 +103,32 @@ def test_a_study_deleted_while_it_runs_ends_in_one_line(tmp_path: Path, target: 
     assert study_status(Ledger(study.storage), "tiny")["state"] == "removed"
     _, err = study.start().communicate(timeout=60)
     assert "was removed with Optuna's dashboard" in err.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("then", ["trial", "result"])
+def test_trials_written_while_a_rename_copies_the_others_are_not_lost(then: str, tmp_path: Path) -> None:
+    ledger = Ledger(f"sqlite:///{tmp_path}/studies.db")
+    ledger.begin("one", {}, {})
+    writer = ledger.writer("one", SPACE)
+    first = writer.write((0, 0, 0), "grid", POINT, 0, score(1.0))
+    assert writer.write((0, 0, 0), "grid", POINT, 0, score(1.0)) == first
+    source = optuna.load_study(study_name="one", storage=ledger.storage)
+    copied = source.get_trials()
+    writer.write((0, 0, 1), "grid", POINT, 5, Failure("no luck"))
+    writer.write((0, 0, 2), "grid", POINT, 10, score(3.0))
+    copy = optuna.create_study(study_name="another", storage=ledger.storage)
+    copy.add_trials(copied)
+    for key, value in source.user_attrs.items():
+        copy.set_user_attr(key, value)
+    optuna.delete_study(study_name="one", storage=ledger.storage)
+    if then == "trial":
+        writer.write((0, 0, 3), "grid", POINT, 15, score(4.0))
+    else:
+        ledger.finish("one", {"nebula": "one.json"}, [])
+    there = {trial.key: trial.score and trial.score.value for trial in ledger.trials("one")}
+    last = {(0, 0, 3): 4.0} if then == "trial" else {}
+    assert there == {(0, 0, 0): 1.0, (0, 0, 1): None, (0, 0, 2): 3.0} | last
+    assert len(list(ledger.trials("one"))) == len(there)
 
 
 @pytest.mark.parametrize("write", ["reevaluation", "result"])
