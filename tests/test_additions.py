@@ -192,6 +192,7 @@ def versions(study):
     return json.loads(study.nebula.with_name("tiny.provenance.json").read_text())["origin"]["versions"]
 
 
+@pytest.mark.slow
 def test_a_study_is_tuned_with_them_and_the_example_and_embeddings_lists_them(package, plugin, monkeypatch, call):
     monkeypatch.setenv("PYTHONPATH", f"{package}:{plugin}", prepend=":")
     changes = {

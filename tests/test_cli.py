@@ -152,6 +152,7 @@ def test_render_writes_sounds_and_their_parameters(call, tmp_path: Path) -> None
     assert [kept[f"human.{n}"][2].as_py() for n in names] == voice.to_human(raw)[0].tolist()
 
 
+@pytest.mark.slow
 def test_another_synth_is_tuned_from_its_own_default(call, tiny: list[str]) -> None:
     report = json.loads(call(*tiny, "--synth", "fm", "--json").out)
     assert list(report["heldout"]) == ["start", "tuned", "floor"]
@@ -331,6 +332,7 @@ def test_skipped_files_are_counted_and_named(call, tiny: list[str], tmp_path: Pa
     assert report["target"]["usable"] == 20
 
 
+@pytest.mark.slow
 def test_studies_and_nebulae_are_found_from_a_wheel(tmp_path: Path) -> None:
     root = Path(__file__).resolve().parent.parent
     subprocess.run(

@@ -115,6 +115,7 @@ def test_augmentation_moves_in_time_and_leaves_the_floor() -> None:
     assert 0.02 < changed.amax(dim=(1, 2)).std() < 0.1
 
 
+@pytest.mark.slow
 def test_training_brings_the_two_of_a_pair_together() -> None:
     pictures = torch.rand(8, 32, downstream.BANDS, generator=torch.Generator().manual_seed(0))
     pairs = torch.stack([pictures, pictures * 0.9])
@@ -137,6 +138,7 @@ def kits(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_all_kinds_of_rows_are_made_once_and_make_a_table(
     kits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -30,6 +30,7 @@ def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return make_target(tmp_path / "target")
 
 
+@pytest.mark.slow
 def test_a_finished_study_gains_a_constellation_without_a_new_trial(target: Path, tmp_path: Path) -> None:
     study = TinyStudy(tmp_path / "study", target)
     without = study.run()

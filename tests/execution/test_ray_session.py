@@ -79,7 +79,7 @@ def seen() -> Iterator[Seen]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")  # of the user's own clusters
         environments, terminates = [dict(os.environ)], [signal.getsignal(signal.SIGTERM)]
-        with ray_session(None, 1) as ray:
+        with ray_session(None, 1, 30.0) as ray:
             worker = ray.remote(Worker).remote()
             assert ray.get(worker.pid.remote()) != os.getpid()
             node = ray._private.worker._global_node

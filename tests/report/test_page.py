@@ -140,6 +140,7 @@ def test_a_study_that_is_not_finished_has_a_page(reported: Reported, tmp_path: P
     assert view.tuned is not None and "the best nebula so far" in text
 
 
+@pytest.mark.slow
 def test_diversity_shows_the_spread(tmp_path: Path) -> None:
     study = TinyStudy(tmp_path, make_target(tmp_path / "unused", 1))
     arguments = ["--objective", "diversity", "--trials", "4"]

@@ -203,6 +203,7 @@ def test_a_database_of_a_newer_version_says_what_to_do(tmp_path: Path) -> None:
     assert f"newer nebula-tune (schema {VERSION + 1}, this one knows {VERSION}); upgrade nebula-tune" in err
 
 
+@pytest.mark.slow
 def test_a_study_begun_on_sqlite_goes_on_on_postgresql(
     tmp_path: Path, target: Path, undisturbed: TinyStudy, postgres: Postgres
 ) -> None:

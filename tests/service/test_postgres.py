@@ -145,7 +145,7 @@ def test_a_port_that_is_none_gets_one_clear_line(port: str, tmp_path: Path) -> N
     process = command(tmp_path, "status", "--storage", f"postgresql://user:secret@localhost:{port}/studies")
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2 and len(err.splitlines()) == 1
-    assert f"localhost:{port}/studies': its port is no number" in err and "secret" not in err
+    assert "postgresql://...': its port is no number" in err and "secret" not in err
 
 
 def test_a_server_that_takes_no_writes_gets_one_clear_line(study: ServiceStudy, postgres: Postgres) -> None:

@@ -43,6 +43,7 @@ def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return make_target(tmp_path / "target")
 
 
+@pytest.mark.slow
 def test_the_nearest_by_an_embedding_that_no_trial_heard_is_the_result(target: Path, tmp_path: Path) -> None:
     study = TinyStudy(tmp_path / "study", target, STUDY)
     report = study.run()

@@ -65,6 +65,7 @@ def test_an_edition_that_cannot_take_the_options_is_passed_over() -> None:
     assert nearest_edition(planned(own).resolved(), editions[:1], one_ear_only) is None
 
 
+@pytest.mark.slow
 def test_a_study_file_that_says_onset_goes_on_with_the_version_it_began_with(tmp_path: Path, target: Path) -> None:
     study, whole = (TinyStudy(tmp_path / name, target, STUDY + "prepare: onset-1\n") for name in ("begun", "whole"))
     study.start("--time-limit", "0.001").communicate(timeout=120)

@@ -116,6 +116,7 @@ def test_a_loud_reverb_before_does_not_change_a_bit(tmp_path: Path, drum: Synth,
         assert torch.equal(loud(0)[0], rung)
 
 
+@pytest.mark.slow
 def test_another_process_gives_the_same_bits(sounds: torch.Tensor) -> None:
     code = f"""
 import hashlib
@@ -127,6 +128,7 @@ print(hashlib.sha256(sounds.numpy().tobytes()).hexdigest())
     assert there == hashlib.sha256(sounds.numpy().tobytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_an_instrument_made_for_a_sound_gives_the_same_bits(
     drum: Synth, sounds: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
