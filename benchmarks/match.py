@@ -49,7 +49,7 @@ class Scale:
     def __init__(self, prior: MatchPrior) -> None:
         self.ears = open_ears([*named_embeddings(EARS), *named_embeddings(OTHER)])
         self.hearing = Hearing(prior, self.ears, Prepare.ONSET, Where(executor="inline"), print)
-        self.ruler = Ruler.on(self.ears, self.hearing.vectors(prior.draw(HIDDEN + 10**5, RANDOM), HIDDEN))
+        self.ruler = Ruler(self.ears, self.hearing.vectors(prior.draw(HIDDEN + 10**5, RANDOM), HIDDEN))
 
     def file(self, path: Path) -> Vectors:
         """Vector of a file under all ears. Raises ValueError for one that cannot be used."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nebula_tune.cli.types import Json, PanelOption, Seed
-from nebula_tune.words import json_text
+from nebula_tune.words import json_text, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,9 +65,11 @@ def match(
     from nebula_tune.matching.hearing import MatchPrior
     from nebula_tune.matching.match import match as matched
     from nebula_tune.matching.output import write_page
-    from nebula_tune.tuning.outputs import given, refuse_one_file
+    from nebula_tune.tuning.outputs import given, refuse_one_file, try_out
 
-    refuse_one_file(given({"the page": report}), {f"sound {path}": path for path in sounds})
+    page = given({"the page": report})
+    refuse_one_file(page, {f"sound {path}": path for path in sounds})
+    try_out(page.items())
     results = matched(
         sounds,
         nebula=nebula,
@@ -108,4 +110,4 @@ def _print(results: Sequence[Matched]) -> None:
     sheet.show(plain_console())
     for result in results:
         if result.folder:
-            print(f"{result.name}: {result.folder}")
+            print(printable(f"{result.name}: {result.folder}"))

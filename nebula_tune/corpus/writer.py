@@ -61,11 +61,6 @@ def write_sounds(
         raise SettingsError(f"--format {kind!r}: it is {' or '.join(FORMATS)}")
     _claim(synth, folder, kind, only)
 
-    def write(path: Path, sound: NDArray[np.float32]) -> None:
-        buffer = io.BytesIO()
-        soundfile.write(buffer, sound, synth.sample_rate, format=kind.upper(), subtype="PCM_16")
-        write_atomically(path, buffer.getvalue())
-
     pending: list[Future[None]] = []
     with ThreadPoolExecutor(max(4, cores())) as pool:  # more than cores: a file waits for the disk
         for start in range(0, count, BATCH):
@@ -79,7 +74,7 @@ def write_sounds(
                 done.result()
             progress(start, count)
             sounds = audio.cpu().numpy() if audio is not None else ()
-            pending = [pool.submit(write, paths[i], sounds[i - start]) for i in missing]
+            pending = [pool.submit(write_audio, paths[i], sounds[i - start], synth.sample_rate, kind) for i in missing]
         for done in pending:
             done.result()
     progress(count, count)
@@ -110,6 +105,20 @@ def write_presets(synth: Synth, first_index: int, count: int, folder: Path, only
         human = synth.to_human(synth.draw(start, len(indices)))
         for index, content in zip(indices, synth.presets(human, indices), strict=True):
             write_atomically(folder / f"{index:010d}.{PRESETS}", content)
+
+
+def write_audio(path: Path, sound: NDArray[np.float32], rate: int, kind: str = "wav") -> None:
+    """Write one sound in 16 bits. Raises StorageError.
+
+    Args:
+        path: of the file.
+        sound: (samples,).
+        rate: Hz.
+        kind: wav or flac.
+    """
+    buffer = io.BytesIO()
+    soundfile.write(buffer, sound, rate, format=kind.upper(), subtype="PCM_16")
+    write_atomically(path, buffer.getvalue())
 
 
 def _claim(synth: Synth, folder: Path, kind: str, only: str | None) -> None:

@@ -60,7 +60,6 @@ class ArtifactFolder:
         path, content = self.path(artifact_id), content_body.read(LARGEST + 1)
         if len(content) > LARGEST:
             raise StorageError(f"larger than {LARGEST // 2**20} MB")
-        self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
 
     def remove(self, artifact_id: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 from nebula_tune.arrays import Raw
 from nebula_tune.constellation import Constellation
@@ -18,6 +16,7 @@ from nebula_tune.corpus.cache import digest
 from nebula_tune.corpus.claim import claim_folder
 from nebula_tune.corpus.prepare import LEAD_SECONDS, is_silent
 from nebula_tune.corpus.source import Sound, content_of
+from nebula_tune.corpus.writer import write_audio
 from nebula_tune.errors import NebulaError, SettingsError
 from nebula_tune.files import write_atomically
 from nebula_tune.kit.keys import FIRST_KEY, HATS, LAST_KEY, drum_keys
@@ -223,9 +222,7 @@ def spectral_centre(sound: Sound, rate: int) -> float:
 
 def _write_sounds(zone: Zone, folder: Path) -> None:
     for file, sound in zip(zone.files, zone.sounds, strict=True):
-        buffer = io.BytesIO()
-        soundfile.write(buffer, _trimmed(sound), SAMPLE_RATE, format="WAV", subtype="PCM_16")
-        write_atomically(folder / file, buffer.getvalue())
+        write_audio(folder / file, _trimmed(sound), SAMPLE_RATE)
 
 
 def _trimmed(sound: Sound) -> Raw:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 
 from nebula_tune.arrays import Floats, Raw, Vectors
 from nebula_tune.constellation import Constellation
 from nebula_tune.corpus.prepare import Prepare
 from nebula_tune.corpus.source import content_of
+from nebula_tune.distance import L1, Joint, Part
 from nebula_tune.embedding import make_embedding
 from nebula_tune.embedding.base import Embedding, own_device
 from nebula_tune.execution.executor import Client, Executor
@@ -25,7 +26,6 @@ from nebula_tune.synth import NamedPanel, Synth, architecture, panel_of
 from nebula_tune.trial import Point
 
 DRAWS_ONLY = (8000, 0.1)  # Hz and seconds of a synth that only draws
-AT_A_TIME = 250_000  # numbers subtracted at a time: they stay in a core's cache
 
 
 @dataclass(frozen=True)
@@ -131,52 +131,31 @@ class Hearing:
         return self._executor.vectors(request)
 
 
-@dataclass(frozen=True)
 class Ruler:
-    """Distances of sounds to a target, each ear's over the mean distance of two random sounds under it.
+    """Distances of sounds to a target, each ear's l1 over the mean distance of two random sounds under it.
 
-    Attributes:
-        names: of the ears.
-        widths: numbers of a vector under each.
-        weights: of the ears in the sum, together 1.
-        scales: the mean distance of two random sounds under each, in its own unit.
+    Args:
+        ears: that heard the vectors, one's stretch after the other's.
+        random: random sounds (sounds, D) as they heard them.
     """
 
-    names: tuple[str, ...]
-    widths: tuple[int, ...]
-    weights: tuple[float, ...]
-    scales: tuple[float, ...]
+    def __init__(self, ears: Sequence[MatchEar], random: Vectors) -> None:
+        parts = [Part(ear.embedding.name, ear.embedding.numbers, L1(), 1.0) for ear in ears]
+        self._joint = Joint(parts).frozen_on(torch.from_numpy(random))
+        self._weights = np.array([ear.weight for ear in ears]) / sum(ear.weight for ear in ears)
 
-    @classmethod
-    def on(cls, ears: Sequence[MatchEar], random: Vectors) -> Ruler:
-        """By random sounds (sounds, D) as these ears hear them; each is compared with the one after it."""
-        widths = tuple(ear.embedding.numbers for ear in ears)
-        total = sum(ear.weight for ear in ears)
-        steps = np.abs(random - np.roll(random, 1, axis=0))
-        scales = [float(part.sum(axis=1, dtype=np.float64).mean()) or 1.0 for part in _parts(steps, widths)]
-        return cls(
-            tuple(ear.embedding.name for ear in ears),
-            widths,
-            tuple(ear.weight / total for ear in ears),
-            tuple(scales),
-        )
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the ears."""
+        return tuple(part.name for part in self._joint.parts)
 
     def by_ear(self, vectors: Vectors, target: Vectors) -> Floats:
         """Distances (sounds, ears) of sounds (sounds, D) to one target (D,)."""
-        result = np.empty((len(vectors), len(self.widths)))
-        step = max(1, AT_A_TIME // vectors.shape[1])
-        for begin in range(0, len(vectors), step):
-            gaps = np.abs(vectors[begin : begin + step] - target)
-            for k, (part, scale) in enumerate(zip(_parts(gaps, self.widths), self.scales, strict=True)):
-                result[begin : begin + step, k] = part.sum(axis=1, dtype=np.float64) / scale
-        return result
+        by_part = self._joint.by_part(torch.from_numpy(vectors), torch.from_numpy(target[None]))
+        distances: Floats = by_part[:, :, 0].T.double().numpy()
+        return distances
 
     def total(self, by_ear: Floats) -> Floats:
-        """Their weighted sum, (sounds,)."""
-        totals: Floats = by_ear @ np.array(self.weights)
+        """Their weighted sum, (sounds,); the weights sum to 1."""
+        totals: Floats = by_ear @ self._weights
         return totals
-
-
-def _parts(vectors: NDArray[np.float32], widths: Sequence[int]) -> list[NDArray[np.float32]]:
-    """Vectors (sounds, D) of several ears, ear by ear."""
-    return np.split(vectors, np.cumsum(widths)[:-1], axis=1)

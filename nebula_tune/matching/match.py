@@ -283,9 +283,9 @@ class _Ground:
 
     def __init__(self, pool: Pool, hearing: Hearing, ears: Sequence[MatchEar]) -> None:
         self.pool, self._hearing = pool, hearing
-        self._quick = Ruler.on(ears[:1], pool.vectors[:RANDOM])
+        self._quick = Ruler(ears[:1], pool.vectors[:RANDOM])
         self.random = hearing.vectors(pool.raw[:RANDOM], pool.first_index)
-        self.ruler = Ruler.on(ears, self.random)
+        self.ruler = Ruler(ears, self.random)
 
     def nearest(self, quick: Vectors, target: Vectors) -> list[NearPreset]:
         """The pool's sounds nearest to a target, nearest first: by the first ear, then by all."""

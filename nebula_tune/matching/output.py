@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 import torch
 
 from nebula_tune.corpus.claim import claim_folder
 from nebula_tune.corpus.folder import read_audio
 from nebula_tune.corpus.source import Sound
-from nebula_tune.corpus.writer import PRESETS
+from nebula_tune.corpus.writer import PRESETS, write_audio
 from nebula_tune.documents import read_json
 from nebula_tune.errors import UserInputError
 from nebula_tune.files import write_atomically
@@ -77,9 +75,8 @@ class MatchFolder:
         """
         presets = []
         for number, preset in enumerate(matched.presets, 1):
-            name, buffer = f"{number}.wav", io.BytesIO()
-            soundfile.write(buffer, played(preset, prior, self.seconds), SAMPLE_RATE, format="WAV", subtype="PCM_16")
-            write_atomically(self.path / name, buffer.getvalue())
+            name = f"{number}.wav"
+            write_audio(self.path / name, played(preset, prior, self.seconds), SAMPLE_RATE)
             presets.append(preset.model_copy(update={"file": name}))
         self._write_presets(matched.presets, prior)
         written = matched.model_copy(update={"presets": presets})

@@ -8,7 +8,7 @@ the target is narrow there, what does not is wide. (CMA-ES: Hansen 2016; separab
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from cmaes import SepCMA
@@ -41,9 +41,8 @@ class _Search:
     best: NearPreset
     optimizer: SepCMA
     center: Floats
-    seen: int = field(default=0)
 
-    def ask(self, spread: Floats) -> list[Floats]:
+    def ask(self) -> list[Floats]:
         return [self.optimizer.ask() for _ in range(POPULATION)]
 
 
@@ -76,7 +75,7 @@ def refine(
     ended: list[_Search] = []
     halve_at = [renders // 8, renders // 4, renders // 2]
     while rendered + POPULATION * len(searches) <= renders and searches:
-        points = [search.ask(spread) for search in searches]
+        points = [search.ask() for search in searches]
         raw = to_raw(
             np.concatenate([search.center + spread * np.stack(p) for search, p in zip(searches, points, strict=True)])
         )

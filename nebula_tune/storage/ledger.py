@@ -69,11 +69,8 @@ class Ledger(Store):
 
     def study_row(self, name: str) -> int:
         """A study's number in Optuna's tables. Raises StudyError for one that was removed there."""
-        identity = self.record(name)["identity"]
-        place = self.database.run(lambda connection, _: self.place(connection, name, identity))
-        if place is None:
-            raise removed(name)
-        return place
+        self.record(name)  # which says what studies there are
+        return self.database.run(lambda connection, _: self.number(connection, name))
 
     def place(self, connection: sa.Connection, name: str, identity: str) -> int | None:
         """A study's number in Optuna's tables; None for one that was removed there.

@@ -18,6 +18,20 @@ CONSTRAINTS, INFEASIBLE = "constraints", json.dumps([1.0])  # Optuna takes a tri
 MAPPED = 2**30  # bytes of a SQLite file that are read in place when all trials are gone through
 
 metadata = sa.MetaData()
+
+
+def _attributes(table: str, of: str) -> sa.Table:
+    """A table of attributes of studies or trials, as JSON by key."""
+    return sa.Table(
+        table,
+        metadata,
+        sa.Column(f"{table.removesuffix('s')}_id", sa.Integer, primary_key=True),
+        sa.Column(f"{of}_id", sa.Integer),
+        sa.Column("key", sa.String(512)),
+        sa.Column("value_json", sa.Text),
+    )
+
+
 studies = sa.Table(
     "studies", metadata, sa.Column("study_id", sa.Integer, primary_key=True), sa.Column("study_name", sa.String(512))
 )
@@ -29,14 +43,7 @@ directions = sa.Table(
     sa.Column("study_id", sa.Integer),
     sa.Column("objective", sa.Integer),
 )
-attributes = sa.Table(
-    "study_user_attributes",
-    metadata,
-    sa.Column("study_user_attribute_id", sa.Integer, primary_key=True),
-    sa.Column("study_id", sa.Integer),
-    sa.Column("key", sa.String(512)),
-    sa.Column("value_json", sa.Text),
-)
+attributes = _attributes("study_user_attributes", "study")
 trials = sa.Table(
     "trials",
     metadata,
@@ -52,22 +59,8 @@ values = sa.Table(
     sa.Column("objective", sa.Integer),
     sa.Column("value", sa.Float(53)),
 )
-trial_attributes = sa.Table(
-    "trial_user_attributes",
-    metadata,
-    sa.Column("trial_user_attribute_id", sa.Integer, primary_key=True),
-    sa.Column("trial_id", sa.Integer),
-    sa.Column("key", sa.String(512)),
-    sa.Column("value_json", sa.Text),
-)
-system_attributes = sa.Table(
-    "trial_system_attributes",
-    metadata,
-    sa.Column("trial_system_attribute_id", sa.Integer, primary_key=True),
-    sa.Column("trial_id", sa.Integer),
-    sa.Column("key", sa.String(512)),
-    sa.Column("value_json", sa.Text),
-)
+trial_attributes = _attributes("trial_user_attributes", "trial")
+system_attributes = _attributes("trial_system_attributes", "trial")
 IS_KEY = trial_attributes.c.key == sa.literal_column("'key'")
 
 
