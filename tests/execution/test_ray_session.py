@@ -79,15 +79,17 @@ def seen() -> Iterator[Seen]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")  # of the user's own clusters
         environments, terminates = [dict(os.environ)], [signal.getsignal(signal.SIGTERM)]
+        me = psutil.Process()
+        others = set(me.children(recursive=True))  # of other tests: a database, say
         with ray_session(None, 1, 30.0) as ray:
             worker = ray.remote(Worker).remote()
             assert ray.get(worker.pid.remote()) != os.getpid()
             node = ray._private.worker._global_node
             folder = Path(node.get_temp_dir_path()).parent
             token = os.environ["RAY_AUTH_TOKEN"]
-            me = psutil.Process()
+            processes = [each for each in me.children(recursive=True) if each not in others]
             files = [path for path in folder.rglob("*") if path.is_file()]
-            lines = [" ".join(each.cmdline()) for each in me.children(recursive=True)]
+            lines = [" ".join(each.cmdline()) for each in processes]
             seen = Seen(
                 listening(me),
                 folder,
@@ -95,7 +97,7 @@ def seen() -> Iterator[Seen]:
                 [path for path in folder.rglob("*") if path.is_socket()],
                 [answer(node.gcs_address, asked) for asked in (None, "0" * 64, token)],
                 token,
-                me.children(recursive=True),
+                processes,
                 "".join([*lines, *(path.read_text(errors="replace") for path in files)]),
                 environments,
                 terminates,
