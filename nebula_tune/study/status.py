@@ -31,11 +31,19 @@ class Heartbeats:
             tuple[str, str], tuple[int, float, bool]
         ] = {}  # beat, since when, whether it was another before
 
-    def at_work(self, names: Collection[str]) -> set[str]:
-        """Those of the studies whose owner is at work; looks for STILL seconds at most. Raises StorageError."""
-        while names:
+    def at_work(self, owners: Mapping[str, str]) -> set[str]:
+        """Studies whose owner was at work when it was read; looks for STILL seconds at most. Raises StorageError.
+
+        An owner that leaves its study while we look was at work, and so was one whose study another gets.
+
+        Args:
+            owners: of each study, its owner's token.
+        """
+        while owners:
             now = time.monotonic()
-            beats = {(name, token): beat for name, (token, beat) in self._ledger.heartbeats().items() if name in names}
+            held = self._ledger.heartbeats()
+            left = {name for name, token in owners.items() if name not in held or held[name][0] != token}
+            beats = {(name, owners[name]): held[name][1] for name in owners.keys() - left}
             for owner, beat in beats.items():
                 before = self._seen.get(owner)
                 if before is None or before[0] != beat:
@@ -43,7 +51,7 @@ class Heartbeats:
             fresh = {owner for owner in beats if now - self._seen[owner][1] < STILL}
             beating = {owner for owner in fresh if self._seen[owner][2]}
             if fresh == beating:
-                return {name for name, _ in beating}
+                return left | {name for name, _ in beating}
             time.sleep(BEAT / 3)
         return set()
 
@@ -80,9 +88,10 @@ def _search(view: Overview) -> Sequence[AnySampler]:
         return ()
 
 
-def _held(views: Sequence[Overview]) -> list[str]:
-    """Studies that somebody seems to have."""
-    return [view.row["name"] for view in views if view.row["state"] in AT_WORK and view.row["owner_token"]]
+def _held(views: Sequence[Overview]) -> dict[str, str]:
+    """Studies that somebody seems to have, with that owner's token."""
+    held = (view.row for view in views if view.row["state"] in AT_WORK and view.row["owner_token"])
+    return {row["name"]: row["owner_token"] for row in held}
 
 
 def _told(view: Overview, search: Sequence[AnySampler], at_work: Collection[str]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from nebula_tune.cli import console
 from nebula_tune.storage.ledger import Ledger
+from nebula_tune.storage.owner import NOBODY
 from nebula_tune.storage.schema import studies
 from nebula_tune.study import status
 from nebula_tune.study.status import all_statuses, study_status
@@ -125,6 +126,28 @@ def test_whether_owners_are_at_work_is_seen_of_all_at_once(held: Ledger, beating
     asked.clear()
     assert [each["state"] for each in all_statuses(held, hearts)] == [each["state"] for each in told]
     assert sum("heartbeat" in query and "settings" not in query for query in asked) == 1  # those it knows already
+
+
+def test_who_leaves_a_study_while_somebody_looks_was_at_work(held: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a study that ends just then would be called interrupted."""
+    looks, look = iter(range(100)), held.heartbeats
+
+    def change(name: str, **columns: Any) -> None:
+        with held.engine.begin() as connection:
+            connection.execute(studies.update().where(studies.c.name == name).values(**columns))
+
+    def meanwhile() -> dict[str, tuple[str, int]]:
+        if next(looks) == 1:
+            change("study-03", state="finished", **NOBODY)
+            change("study-04", owner_token="another's")
+        return look()
+
+    monkeypatch.setattr(held, "heartbeats", meanwhile)
+    told = all_statuses(held)
+    assert {each["study"]: each["state"] for each in told if each["state"] != "interrupted"} == {
+        "study-03": "waiting",
+        "study-04": "running",
+    }
 
 
 def test_a_running_study_is_removed_only_when_that_is_agreed_to(
