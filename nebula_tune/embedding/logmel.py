@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from nebula_tune.embedding.base import Embedding
+from nebula_tune.embedding.convolution import in_equal_batches
 from nebula_tune.embedding.mel import averaging_filters
 
 BANDS = 40
 TIME_BINS = 12
 LOWEST_HZ = 30.0
 WIDE_BIN = 16  # frames
+ON_GPU = 64  # sounds heard together
 FLOOR_DB = -60.0  # below the sound's own mean power; quieter is taken as silence
 
 
@@ -67,6 +69,10 @@ class LogMel(Embedding):
 
     def embed_batch(self, audio: Tensor) -> Tensor:
         audio = audio.to(self.device, torch.float32)
+        # A GPU's last bits depend on how many sounds come together; one thread of a CPU's do not.
+        return in_equal_batches(self._vectors, audio, ON_GPU) if self.device.type == "cuda" else self._vectors(audio)
+
+    def _vectors(self, audio: Tensor) -> Tensor:
         power = audio.square().mean(dim=1, keepdim=True)
         half, longest = self.fft_size // 2, max(hop * last for hop, _, last in self._time_bins)
         padded = torch.nn.functional.pad(audio, (half, max(half, longest + half - audio.shape[1])))

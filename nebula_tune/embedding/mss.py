@@ -10,11 +10,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from nebula_tune.embedding.base import Embedding
+from nebula_tune.embedding.convolution import in_equal_batches
 from nebula_tune.errors import EmbeddingError
 
 FFT_SIZES = (4096, 2048, 1024, 512, 256, 128, 64)  # Table 2: [4096 ... 64]
 OVERLAP = 4  # frames start every FFT size / 4, as in DDSP (Engel et al., 2020)
 LOG_FLOOR = 1e-5  # of magnitudes; DDSP's
+ON_GPU = 16  # sounds transformed together: one at a time would wait for the process that launches
 KINDS = ("linear+log", "linear", "log")
 
 
@@ -59,15 +61,21 @@ class MultiScaleSpectrogram(Embedding):
 
     def embed_batch(self, audio: Tensor) -> Tensor:
         audio = audio.to(self.device, torch.float32)
+        if self.device.type == "cuda":
+            return in_equal_batches(self._vectors, audio, ON_GPU)[:, None]
         # Sound by sound: transforms of several at once may differ in their last bits.
-        return torch.stack([torch.cat([self._scale(sound, size) for size in FFT_SIZES]) for sound in audio])[:, None]
+        return torch.stack([self._vectors(sound) for sound in audio])[:, None]
 
-    def _scale(self, sound: Tensor, size: int) -> Tensor:
-        """All numbers of one scale, divided by how many there are: (numbers,)."""
-        hop = size // OVERLAP
-        frames = 1 + max(0, -(-(len(sound) - size) // hop))
-        padded = functional.pad(sound, (0, (frames - 1) * hop + size - len(sound)))
-        magnitude = torch.fft.rfft(padded.unfold(0, size, hop) * self._windows[size]).abs().T  # (bins, frames)
+    def _vectors(self, audio: Tensor) -> Tensor:
+        """Vectors (..., D) of sounds (..., samples)."""
+        return torch.cat([self._scale(audio, size) for size in FFT_SIZES], dim=-1)
+
+    def _scale(self, audio: Tensor, size: int) -> Tensor:
+        """All numbers of one scale, divided by how many there are: (..., numbers)."""
+        hop, samples = size // OVERLAP, audio.shape[-1]
+        frames = 1 + max(0, -(-(samples - size) // hop))
+        padded = functional.pad(audio, (0, (frames - 1) * hop + size - samples))
+        magnitude = torch.fft.rfft(padded.unfold(-1, size, hop) * self._windows[size]).abs().mT  # (..., bins, frames)
         parts = []
         if self.kind != "log":
             parts.append(magnitude)
@@ -75,7 +83,7 @@ class MultiScaleSpectrogram(Embedding):
             parts.append(magnitude.clamp(min=LOG_FLOOR).log())
         if self.pooled:
             parts = [functional.adaptive_avg_pool1d(part, FFT_SIZES[0] // size) for part in parts]
-        return torch.cat([part.flatten() / part.numel() for part in parts])
+        return torch.cat([part.flatten(-2) / part.shape[-2:].numel() for part in parts], dim=-1)
 
     @cached_property
     def _windows(self) -> dict[int, Tensor]:

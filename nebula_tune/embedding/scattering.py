@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from nebula_tune.embedding.base import Embedding, library
+from nebula_tune.embedding.convolution import in_equal_batches
 from nebula_tune.errors import EmbeddingError
 from nebula_tune.numerics import own_numerics
 
 OCTAVES = 12  # J: averages over 2^12 samples, 128 ms at 32 kHz
 WAVELETS_AN_OCTAVE = 8  # Q
 TOGETHER = 8  # sounds a transform: beside 1 it halves the time; 16 are no faster
+ON_GPU = 64  # likewise; a transform is some thousand launches, however many sounds it has
 THRESHOLD = 1e-3  # against a sound of RMS 1; coefficients well below it do not count
 
 
@@ -45,10 +47,12 @@ class Scattering(Embedding):
         with own_numerics():
             return kymatio.ScatteringTorch1D(J=OCTAVES, Q=WAVELETS_AN_OCTAVE, shape=self.samples).to(self.device)
 
-    @property
-    def _together(self) -> int:
-        """Sounds that one transform takes: several only where their bits stay those of one, on one thread of a CPU."""
-        return TOGETHER if self.device.type == "cpu" and torch.get_num_threads() == 1 else 1
+    def _coefficients(self, sounds: Tensor) -> Tensor:
+        """Several sounds a transform only where their bits stay those of one: one thread of a CPU, or equal batches."""
+        if self.device.type == "cuda":
+            return in_equal_batches(self._transform, sounds, ON_GPU)
+        together = TOGETHER if torch.get_num_threads() == 1 else 1
+        return torch.cat([self._transform(some) for some in torch.split(sounds, together)])
 
     def embed_batch(self, audio: Tensor) -> Tensor:
         audio = audio.to(self.device, torch.float32)
@@ -57,6 +61,5 @@ class Scattering(Embedding):
         levelled = (audio * level).float()
         with torch.no_grad():
             # The first coefficient is the average of the wave itself, which is inaudible and may be negative.
-            parts = [self._transform(some)[:, 1:] for some in torch.split(levelled, self._together)]
-            coefficients = torch.cat(parts)
+            coefficients = self._coefficients(levelled)[:, 1:]
             return torch.log1p(coefficients.clamp(min=0) / THRESHOLD).transpose(1, 2)
