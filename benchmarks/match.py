@@ -33,7 +33,6 @@ from nebula_tune.embedding.embed import embed_files
 from nebula_tune.execution.where import Where
 from nebula_tune.matching.hearing import Hearing, MatchPrior, Ruler, open_ears
 from nebula_tune.matching.match import EARS, RANDOM, RENDERS, SHORTLIST
-from nebula_tune.matching.refine import POPULATION
 from nebula_tune.study.plan import named_embeddings
 from nebula_tune.synth.indices import Purpose, first_index
 from nebula_tune.synth.placing import to_raw
@@ -64,8 +63,12 @@ class Scale:
 
     def distances(self, raw: Raw, index: int, target: Vectors) -> list[float]:
         """One preset's: by the ears used, and by the other."""
-        by_ear = self.ruler.by_ear(self.hearing.vectors(raw[None], index), target)
+        by_ear = self.by_ear(raw[None], index, target)
         return [float(self.used(by_ear)[0]), float(by_ear[0, -1])]
+
+    def by_ear(self, raw: Raw, index: int, target: Vectors) -> Floats:
+        """Distances (sounds, ears)."""
+        return self.ruler.by_ear(self.ruler.residuals(self.hearing.vectors(raw, index), target))
 
 
 def raw_of(preset: Any) -> Raw:
@@ -88,12 +91,11 @@ def matched(scale: Scale, path: Path, prior: MatchPrior, nebula: str) -> dict[st
 
 def from_the_middle(scale: Scale, target: Vectors, parameters: int, renders: int) -> list[float]:
     """Separable CMA-ES from the start preset: the median of every raw parameter."""
-    search = SepCMA(mean=np.zeros(parameters), sigma=1.0, seed=0, population_size=POPULATION)
+    search = SepCMA(mean=np.zeros(parameters), sigma=1.0, seed=0)
     best, nearest = np.inf, [np.inf, np.inf]
-    for begin in range(0, renders, POPULATION):
-        points = [search.ask() for _ in range(POPULATION)]
-        vectors = scale.hearing.vectors(to_raw(np.stack(points)), HIDDEN + begin)
-        by_ear = scale.ruler.by_ear(vectors, target)
+    for begin in range(0, renders, search.population_size):
+        points = [search.ask() for _ in range(search.population_size)]
+        by_ear = scale.by_ear(to_raw(np.stack(points)), HIDDEN + begin, target)
         totals = scale.used(by_ear)
         search.tell(list(zip(points, totals.tolist(), strict=True)))
         if totals.min() < best:

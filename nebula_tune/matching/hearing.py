@@ -25,6 +25,7 @@ from nebula_tune.study.settings import EmbeddingSettings
 from nebula_tune.synth import NamedPanel, Synth, architecture, panel_of
 from nebula_tune.trial import Point
 
+SLICE = 2048  # sounds whose residuals are there at once
 DRAWS_ONLY = (8000, 0.1)  # Hz and seconds of a synth that only draws
 
 
@@ -141,21 +142,28 @@ class Ruler:
 
     def __init__(self, ears: Sequence[MatchEar], random: Vectors) -> None:
         parts = [Part(ear.embedding.name, ear.embedding.numbers, L1(), 1.0) for ear in ears]
-        self._joint = Joint(parts).frozen_on(torch.from_numpy(random))
+        self._parts = Joint(parts).frozen_on(torch.from_numpy(random)).parts
         self._weights = np.array([ear.weight for ear in ears]) / sum(ear.weight for ear in ears)
+        widths = [part.dimensions for part in self._parts]
+        self._begins = np.cumsum([0, *widths[:-1]])
+        self._units = np.repeat([part.factor for part in self._parts] * self._weights, widths)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of the ears."""
-        return tuple(part.name for part in self._joint.parts)
+        return tuple(part.name for part in self._parts)
 
-    def by_ear(self, vectors: Vectors, target: Vectors) -> Floats:
-        """Distances (sounds, ears) of sounds (sounds, D) to one target (D,)."""
-        by_part = self._joint.by_part(torch.from_numpy(vectors), torch.from_numpy(target[None]))
-        distances: Floats = by_part[:, :, 0].T.double().numpy()
-        return distances
+    def residuals(self, vectors: Vectors, target: Vectors) -> Floats:
+        """Differences (sounds, D) from a target (D,), whose absolute values sum to the distance."""
+        differences: Floats = (vectors - target) * self._units
+        return differences
 
-    def total(self, by_ear: Floats) -> Floats:
-        """Their weighted sum, (sounds,); the weights sum to 1."""
-        totals: Floats = by_ear @ self._weights
-        return totals
+    def by_ear(self, residuals: Floats) -> Floats:
+        """Distances (sounds, ears) of residuals (sounds, D)."""
+        shares: Floats = np.add.reduceat(np.abs(residuals), self._begins, axis=1) / self._weights
+        return shares
+
+    def distances(self, vectors: Vectors, target: Vectors) -> Floats:
+        """Distances (sounds,) of many sounds (sounds, D) to a target (D,), all ears together."""
+        slices = np.split(vectors, range(SLICE, len(vectors), SLICE))
+        return np.concatenate([np.abs(self.residuals(some, target)).sum(axis=1) for some in slices])

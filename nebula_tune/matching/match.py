@@ -32,7 +32,7 @@ EARS = "logmel=1,modulation=1"
 POOL, KEEP, RENDERS = 65536, 5, 4096
 LEAST_POOL = 256
 SHORTLIST = 512  # of the pool's nearest by the first ear, heard by all
-NEAR = 64  # of these, whose spread tells how far to step
+NEAR = 64  # of these, whose spread tells how far to step; the least shortlist
 RANDOM = 256  # sounds of the pool that stand for any: what distances are measured in
 
 Staging = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
@@ -151,8 +151,13 @@ class _Extent:
             raise SettingsError(f"--pool {self.pool}: at least {LEAST_POOL} sounds")
         if not 1 <= self.keep <= NEAR:
             raise SettingsError(f"--keep {self.keep}: 1 to {NEAR} presets")
-        if self.renders < 0 or 0 < self.renders < self.keep * POPULATION:
-            raise SettingsError(f"--renders {self.renders}: 0, or at least {self.keep * POPULATION} for this --keep")
+        if self.renders < 0 or 0 < self.renders < POPULATION:
+            raise SettingsError(f"--renders {self.renders}: 0, or at least {POPULATION}")
+
+    @property
+    def shortlist(self) -> int:
+        """Of the pool's nearest by the first ear, how many are heard by all: fewer where sounds are dear."""
+        return min(SHORTLIST, max(NEAR, self.pool // NEAR))
 
     @property
     def first_index(self) -> int:
@@ -234,21 +239,18 @@ class _Matcher:
         self, ground: _Ground, quick: Vectors, vector: Vectors, progress: Callable[[int, int], None]
     ) -> list[NearPreset]:
         """The pool's nearest and what the searches found, all nearest first; the pool's best is the last one."""
-        nearest = ground.nearest(quick, vector)
-        best = nearest[0]
-        starts = nearest[: self._extent.keep]
+        pool = ground.nearest(quick, vector, self._extent.shortlist)
+        found = pool
         if self._extent.renders:
-            starts = refine(
-                starts,
-                np.stack([near.raw for near in nearest[:NEAR]]),
-                partial(ground.by_ear, target=vector),
-                ground.ruler.total,
+            found = refine(
+                pool[:NEAR],
+                partial(ground.residuals, target=vector),
                 renders=self._extent.renders,
-                first_index=self._extent.first_index + self._extent.pool + SHORTLIST,
+                first_index=self._extent.first_index + self._extent.pool + self._extent.shortlist,
                 seed=self._extent.seed,
                 progress=progress,
             )
-        return [*starts, best]
+        return [*found[: self._extent.keep], pool[0]]
 
     def _matched(self, sound: _Sound, ground: _Ground, vector: Vectors, nearest: list[NearPreset]) -> Matched:
         player, names = self._prior.player(*DRAWS_ONLY), ground.ruler.names
@@ -261,20 +263,20 @@ class _Matcher:
             MatchedPreset(
                 index=near.index,
                 distance=near.total,
-                by_ear=named(near.by_ear),
+                by_ear=named(by_ear),
                 raw=dict(zip(player.parameter_names, near.raw.tolist(), strict=True)),
                 human=dict(zip(player.parameter_names, values, strict=True)),
             )
-            for near, values in zip(nearest, human, strict=True)
+            for near, by_ear, values in zip(nearest, ground.by_ear(nearest), human, strict=True)
         ]
-        by_ear = ground.ruler.by_ear(ground.random, vector)
+        random = ground.ruler.residuals(ground.random, vector)
         return Matched(
             sound=str(sound.path),
             name=sound.name,
             presets=presets,
             pool_best=best,
-            random_distance=float(np.median(ground.ruler.total(by_ear))),
-            random_by_ear=named(np.median(by_ear, axis=0)),
+            random_distance=float(np.median(np.abs(random).sum(axis=1))),
+            random_by_ear=named(np.median(ground.ruler.by_ear(random), axis=0)),
         )
 
 
@@ -287,16 +289,19 @@ class _Ground:
         self.random = hearing.vectors(pool.raw[:RANDOM], pool.first_index)
         self.ruler = Ruler(ears, self.random)
 
-    def nearest(self, quick: Vectors, target: Vectors) -> list[NearPreset]:
-        """The pool's sounds nearest to a target, nearest first: by the first ear, then by all."""
-        far = self._quick.by_ear(self.pool.vectors, quick)[:, 0]
-        raw = self.pool.raw[np.argsort(far, kind="stable")[:SHORTLIST]]
+    def nearest(self, quick: Vectors, target: Vectors, count: int) -> list[NearPreset]:
+        """So many of the pool's sounds nearest to a target by the first ear; by all ears nearest first."""
+        far = self._quick.distances(self.pool.vectors, quick)
+        raw = self.pool.raw[np.argsort(far, kind="stable")[:count]]
         index = self.pool.first_index + len(self.pool)
-        by_ear = self.by_ear(raw, index, target)
-        totals = self.ruler.total(by_ear)
-        order = np.argsort(totals, kind="stable")
-        return [NearPreset(raw[k], index + int(k), by_ear[k], float(totals[k])) for k in order]
+        residuals = self.residuals(raw, index, target)
+        near = [NearPreset(raw[k], index + k, residuals[k]) for k in range(len(raw))]
+        return sorted(near, key=lambda preset: preset.total)
 
-    def by_ear(self, raw: Raw, index: int, target: Vectors) -> Floats:
-        """Distances (sounds, ears) to a target of raw parameters, whose noise counts from an index on."""
-        return self.ruler.by_ear(self._hearing.vectors(raw, index), target)
+    def residuals(self, raw: Raw, index: int, target: Vectors) -> Floats:
+        """Residuals (sounds, D) against a target of raw parameters, whose noise counts from an index on."""
+        return self.ruler.residuals(self._hearing.vectors(raw, index), target)
+
+    def by_ear(self, presets: Sequence[NearPreset]) -> Floats:
+        """Distances (presets, ears)."""
+        return self.ruler.by_ear(np.stack([preset.residuals for preset in presets]))

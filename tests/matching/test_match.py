@@ -13,8 +13,9 @@ from pyarrow import parquet
 from nebula_tune import match
 from nebula_tune.errors import CorpusError, SettingsError
 from nebula_tune.matching.match import Matched, _folder_names, _Sound
-from nebula_tune.matching.refine import POPULATION, NearPreset, refine
+from nebula_tune.matching.refine import LEAST_ROUNDS, POPULATION, NearPreset, refine
 from nebula_tune.synth import Voice
+from nebula_tune.synth.placing import to_gaussian
 
 SMALL = {"pool": 256, "keep": 2, "renders": 128, "embedding": "logmel", "seconds": 0.5}
 
@@ -115,25 +116,43 @@ def test_searches_share_what_may_be_rendered_and_none_ends_farther_than_it_began
 
     def measure(raw: np.ndarray, index: int) -> np.ndarray:
         rendered.append((index, len(raw)))
-        return np.abs(raw - 0.8).sum(axis=1, keepdims=True)
-
-    def total(by_ear: np.ndarray) -> np.ndarray:
-        return by_ear[:, 0]
+        return (raw - 0.8) * np.sqrt(np.abs(raw - 0.8))
 
     rng = np.random.default_rng(0)
     near = rng.uniform(0.1, 0.9, (64, 6)).astype(np.float32)
-    starts = [
-        NearPreset(raw, k, measure(raw[None], 0)[0], float(total(measure(raw[None], 0))[0]))
-        for k, raw in enumerate(near[:3])
-    ]
+    pool = [NearPreset(raw, k, measure(raw[None], 0)[0]) for k, raw in enumerate(near)]
+    pool.sort(key=lambda preset: preset.total)
     rendered.clear()
-    found = refine(starts, near, measure, total, renders=1600, first_index=100, seed=0, progress=lambda *_: None)
-    assert sum(count for _, count in rendered) <= 1600 and rendered[0][0] == 100
+    renders = 4 * LEAST_ROUNDS * POPULATION
+    found = refine(pool, measure, renders=renders, first_index=100, seed=0, progress=lambda *_: None)
+    assert sum(count for _, count in rendered) <= renders and rendered[0][0] == 100
     assert all(index == 100 + sum(count for _, count in rendered[:k]) for k, (index, _) in enumerate(rendered))
-    assert {count for _, count in rendered} == {3 * POPULATION, 2 * POPULATION, POPULATION}
-    assert found[0].total < 0.1 * min(start.total for start in starts)
-    assert [one.total for one in found] == sorted(one.total for one in found)
-    assert max(one.total for one in found) <= max(start.total for start in starts)
+    assert {count for _, count in rendered} == {4 * POPULATION, 2 * POPULATION, POPULATION}
+    assert found[0].total < 0.1 * pool[0].total
+    assert [one.total for one in found] == sorted(one.total for one in found) and len(found) == len(pool)
+    assert all(one.total <= start.total for one, start in zip(found, pool, strict=True))
+    for one in found[:4]:
+        assert np.array_equal(one.residuals, measure(one.raw[None], one.index)[0])
+
+
+def test_a_search_that_learns_from_vectors_comes_nearer_than_one_that_knows_distances_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(1)
+    mixed = rng.standard_normal((30, 200)) / 30
+    wanted = rng.standard_normal(30)
+
+    def measure(raw: np.ndarray, index: int) -> np.ndarray:
+        return np.tanh((to_gaussian(raw) - wanted) @ mixed)
+
+    near = [NearPreset(raw, 0, measure(raw[None], 0)[0]) for raw in rng.uniform(0.2, 0.8, (16, 30)).astype(np.float32)]
+
+    def distance() -> float:
+        return refine(near, measure, renders=960, first_index=0, seed=0, progress=lambda *_: None)[0].total
+
+    learning = distance()
+    monkeypatch.setattr("nebula_tune.matching.refine.FIRST", 10**9)
+    assert learning < 0.5 * distance()
 
 
 def _tensor(raw: np.ndarray):
