@@ -2,7 +2,8 @@
 
     python benchmarks/match.py hidden [--synth vital] [--sounds 50]     # adds rows to match.jsonl
     python benchmarks/match.py real FOLDER [--nebula NEBULA] [--synth vital] [--sounds 50]
-    python benchmarks/match.py table benchmarks/match.jsonl             # prints the tables of match.md
+    python benchmarks/match.py table benchmarks/match.jsonl             # prints the table of match.md
+    python benchmarks/match.py picture FOLDER --sounds 12 --out FILE.png    # docs/match.png
 
 `hidden`: sounds of a synth's own nebula, drawn where no pool is. Beside each match stand the nearest of the pool before
 the search, separable CMA-ES from the start preset (the middle of every parameter) with as many renders, and the same
@@ -30,6 +31,7 @@ from nebula_tune.arrays import Floats, Raw, Vectors
 from nebula_tune.corpus.folder import find_audio
 from nebula_tune.corpus.prepare import Prepare
 from nebula_tune.embedding.embed import embed_files
+from nebula_tune.evaluate.picture import BANDS
 from nebula_tune.execution.where import Where
 from nebula_tune.matching.hearing import Hearing, MatchPrior, Ruler, open_ears
 from nebula_tune.matching.match import EARS, RANDOM, RENDERS, SHORTLIST
@@ -131,15 +133,49 @@ def hidden(synth: str, sounds: int, rows: Path) -> None:
 def real(folder: Path, nebula: str, synth: str, sounds: int, rows: Path) -> None:
     prior = MatchPrior.of(nebula, synth, None)
     scale, known = Scale(MatchPrior.of("default", synth, None)), there(rows)
-    files = find_audio(folder)
-    for place in np.linspace(0, len(files) - 1, sounds).round().astype(int):
-        path = files[place]
+    for path in spread_over(folder, sounds):
         key = [folder.name, synth, Path(nebula).name, path.relative_to(folder).as_posix()]
         if key not in known:
             try:
                 keep(rows, key, matched(scale, path, prior, nebula))
             except ValueError as error:
                 print(f"{path}: left out: {error}")
+
+
+def picture(folder: Path, nebula: str, synth: str, sounds: int, out: Path) -> None:
+    """Spectrograms (the network judge's pictures): sounds of a folder, their matches, and the pool's nearest."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    prior, eye = MatchPrior.of(nebula, synth, None), open_ears(named_embeddings("picture"))
+    chosen = spread_over(folder, sounds)
+    found = match(chosen, nebula=nebula, synth=synth, where=Where(executor="inline"))
+    eyes = Hearing(prior, eye, Prepare.ONSET, Where(executor="inline"), print)
+
+    def seen(preset: Any) -> Vectors:
+        return eyes.vectors(raw_of(preset)[None], preset.index)[0]
+
+    figure, axes = pyplot.subplots(3, len(found), figsize=(len(found), 3.1), squeeze=False)
+    for column, one in zip(axes.T, found, strict=True):
+        path = Path(one.sound)
+        target = np.asarray(embed_files([path], path.parent, eye[0].embedding, Prepare.ONSET)[path.name])
+        for axis, sound in zip(column, (target, seen(one.presets[0]), seen(one.pool_best)), strict=True):
+            axis.imshow(sound.reshape(-1, BANDS).T, origin="lower", aspect="auto", cmap="magma", vmin=0, vmax=1)
+            axis.set(xticks=[], yticks=[])
+        column[0].set_title(path.stem[:16], fontsize=7)
+    for axis, name in zip(axes[:, 0], ("sound", "match", "pool's nearest"), strict=True):
+        axis.set_ylabel(name, fontsize=8)
+    figure.subplots_adjust(0.02, 0.01, 0.999, 0.93, 0.03, 0.05)
+    figure.savefig(out, dpi=80)
+    print(out)
+
+
+def spread_over(folder: Path, sounds: int) -> list[Path]:
+    """So many files of a folder, evenly spread over their order."""
+    files = find_audio(folder)
+    return [files[place] for place in np.linspace(0, len(files) - 1, sounds).round().astype(int)]
 
 
 def there(rows: Path) -> list[list[str]]:
@@ -194,17 +230,20 @@ def _tensor(raw: Raw) -> Any:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("hidden", "real", "table"))
+    parser.add_argument("what", choices=("hidden", "real", "table", "picture"))
     parser.add_argument("place", nargs="?", type=Path, help="folder of real sounds, or the file of rows")
     parser.add_argument("--synth", default="voice")
     parser.add_argument("--nebula", default="default")
     parser.add_argument("--sounds", type=int, default=50)
     parser.add_argument("--rows", type=Path, default=Path(__file__).with_suffix(".jsonl"))
+    parser.add_argument("--out", type=Path, default=Path("match.png"))
     asked = parser.parse_args()
     if asked.what == "hidden":
         hidden(asked.synth, asked.sounds, asked.rows)
     elif asked.what == "real":
         real(asked.place, asked.nebula, asked.synth, asked.sounds, asked.rows)
+    elif asked.what == "picture":
+        picture(asked.place, asked.nebula, asked.synth, asked.sounds, asked.out)
     else:
         print(table(asked.place or asked.rows))
 
