@@ -8,7 +8,7 @@
 `hidden`: sounds of a synth's own nebula, drawn where no pool is. Beside each match stand the nearest of the pool before
 the search, separable CMA-ES from the start preset (the middle of every parameter) with as many renders, and the same
 preset at another noise row: the floor. `real`: sounds of a folder, spread over it. All are heard by the ears used and
-by `mss`, which nothing was matched by. A row that is there is not worked out again.
+by `mss` and `scattering`, which nothing was matched by. A row that is there is not worked out again.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
+import torch
 from cmaes import SepCMA
 from numpy.typing import NDArray
 
@@ -30,27 +31,35 @@ from nebula_tune import match
 from nebula_tune.arrays import Floats, Raw, Vectors
 from nebula_tune.corpus.folder import find_audio
 from nebula_tune.corpus.prepare import Prepare
-from nebula_tune.embedding.embed import embed_files
+from nebula_tune.embedding import make_embedding
+from nebula_tune.embedding.embed import embed_files, vectors_of
 from nebula_tune.evaluate.picture import BANDS
 from nebula_tune.execution.where import Where
 from nebula_tune.matching.hearing import Hearing, MatchPrior, Ruler, open_ears
-from nebula_tune.matching.match import EARS, RANDOM, RENDERS, SHORTLIST
+from nebula_tune.matching.match import EARS, POOL, RANDOM, RENDERS, shortlist
 from nebula_tune.study.plan import named_embeddings
+from nebula_tune.study.settings import EmbeddingSettings
 from nebula_tune.synth.indices import Purpose, first_index
 from nebula_tune.synth.placing import to_raw
 
 HIDDEN = first_index(Purpose.MATCH, 200)  # past every pool of small seeds
-OTHER = "mss"  # the ear that nothing is matched by
+OTHERS = {  # ears that nothing is matched by
+    "mss": named_embeddings("mss"),
+    "scattering": [EmbeddingSettings.model_validate({"name": "scattering", "sample_rate": 16000, "seconds": 1.0})],
+}
 RATE, SECONDS = 44100, 4.0
 
 
-class Scale:
-    """Distances by the ears used and by the other one, each over that of two random sounds of the prior."""
+class Ears:
+    """Ears, and distances of a prior's sounds under them, over that of two random sounds of its synth."""
 
-    def __init__(self, prior: MatchPrior) -> None:
-        self.ears = open_ears([*named_embeddings(EARS), *named_embeddings(OTHER)])
-        self.hearing = Hearing(prior, self.ears, Prepare.ONSET, Where(executor="inline"), print)
-        self.ruler = Ruler(self.ears, self.hearing.vectors(prior.draw(HIDDEN + 10**5, RANDOM), HIDDEN))
+    def __init__(self, prior: MatchPrior, named: Sequence[EmbeddingSettings]) -> None:
+        self.ears = open_ears(named)
+        start = MatchPrior.of("default", prior.synth_name, None)
+        self.hearing, hears_start = (
+            Hearing(each, self.ears, Prepare.ONSET, Where(executor="inline"), print) for each in (prior, start)
+        )
+        self.ruler = Ruler(self.ears, hears_start.vectors(start.draw(HIDDEN + 10**5, RANDOM), HIDDEN))
 
     def file(self, path: Path) -> Vectors:
         """Vector of a file under all ears. Raises ValueError for one that cannot be used."""
@@ -59,18 +68,22 @@ class Scale:
             raise ValueError(str(vectors[0]))
         return np.concatenate([np.asarray(vector) for vector in vectors])
 
-    def used(self, by_ear: Floats) -> Floats:
-        """Mean of the ears used, (sounds,)."""
-        return np.asarray(by_ear[:, :-1].mean(axis=1))
+    def distances(self, raw: Raw, index: int, target: Vectors) -> Floats:
+        """Of presets (presets, parameters), whose noise counts from an index on."""
+        return self.ruler.distances(self.hearing.vectors(raw, index), target)
 
-    def distances(self, raw: Raw, index: int, target: Vectors) -> list[float]:
-        """One preset's: by the ears used, and by the other."""
-        by_ear = self.by_ear(raw[None], index, target)
-        return [float(self.used(by_ear)[0]), float(by_ear[0, -1])]
 
-    def by_ear(self, raw: Raw, index: int, target: Vectors) -> Floats:
-        """Distances (sounds, ears)."""
-        return self.ruler.by_ear(self.ruler.residuals(self.hearing.vectors(raw, index), target))
+class Scale:
+    """The ears that matches are found by, and those that they are not."""
+
+    def __init__(self, prior: MatchPrior) -> None:
+        self.used = Ears(prior, named_embeddings(EARS))
+        self._all = [self.used, *(Ears(prior, named) for named in OTHERS.values())]
+
+    def of(self, path: Path) -> Callable[[Raw, int], list[float]]:
+        """What tells a preset's distances to a file. Raises ValueError for a file that cannot be used."""
+        heard = [(ears, ears.file(path)) for ears in self._all]
+        return lambda raw, index: [float(ears.distances(raw[None], index, target)[0]) for ears, target in heard]
 
 
 def raw_of(preset: Any) -> Raw:
@@ -80,29 +93,29 @@ def raw_of(preset: Any) -> Raw:
 
 def matched(scale: Scale, path: Path, prior: MatchPrior, nebula: str) -> dict[str, Any]:
     """A sound's match, as a row."""
-    target, began = scale.file(path), time.process_time()
+    distances, began = scale.of(path), time.process_time()
     panel = prior.panel.name if prior.panel else None
     [found] = match(path, nebula=nebula, synth=prior.synth_name, panel=panel, where=Where(executor="inline"))
+    seconds = time.process_time() - began
     best, pool = found.presets[0], found.pool_best
     return {
-        "match": scale.distances(raw_of(best), best.index, target),
-        "pool": scale.distances(raw_of(pool), pool.index, target),
-        "seconds": time.process_time() - began,
+        "match": distances(raw_of(best), best.index),
+        "pool": distances(raw_of(pool), pool.index),
+        "seconds": seconds,
     }
 
 
-def from_the_middle(scale: Scale, target: Vectors, parameters: int, renders: int) -> list[float]:
-    """Separable CMA-ES from the start preset: the median of every raw parameter."""
+def from_the_middle(ears: Ears, target: Vectors, parameters: int, renders: int) -> tuple[Raw, int]:
+    """Separable CMA-ES from the start preset, the median of every raw parameter: the nearest and its index."""
     search = SepCMA(mean=np.zeros(parameters), sigma=1.0, seed=0)
-    best, nearest = np.inf, [np.inf, np.inf]
+    best, nearest = np.inf, (np.zeros(parameters, dtype=np.float32), HIDDEN)
     for begin in range(0, renders, search.population_size):
         points = [search.ask() for _ in range(search.population_size)]
-        by_ear = scale.by_ear(to_raw(np.stack(points)), HIDDEN + begin, target)
-        totals = scale.used(by_ear)
+        raw = to_raw(np.stack(points))
+        totals = ears.distances(raw, HIDDEN + begin, target)
         search.tell(list(zip(points, totals.tolist(), strict=True)))
         if totals.min() < best:
-            best, place = float(totals.min()), int(totals.argmin())
-            nearest = [best, float(by_ear[place, -1])]
+            best, nearest = totals.min(), (raw[totals.argmin()], HIDDEN + begin + int(totals.argmin()))
     return nearest
 
 
@@ -117,22 +130,23 @@ def hidden(synth: str, sounds: int, rows: Path) -> None:
                 continue
             path = Path(folder) / f"{k}.wav"
             human = prior.player(RATE, SECONDS)
-            audio = human.render(_tensor(raw[None]), HIDDEN + k)[0].cpu().numpy()
+            audio = human.render(torch.from_numpy(raw[None]), HIDDEN + k)[0].cpu().numpy()
             soundfile.write(path, audio, RATE, subtype="FLOAT")
             try:
                 row = matched(scale, path, prior, "default")
             except (ValueError, KeyError) as error:
                 print(f"{k}: left out: {error}")
                 continue
-            target = scale.file(path)
-            row["floor"] = scale.distances(raw, HIDDEN + k + 7, target)
-            row["middle"] = from_the_middle(scale, target, len(raw), RENDERS // share + SHORTLIST)
+            distances = scale.of(path)
+            row["floor"] = distances(raw, HIDDEN + k + 7)
+            renders = RENDERS // share + shortlist(POOL // share)
+            row["middle"] = distances(*from_the_middle(scale.used, scale.used.file(path), len(raw), renders))
             keep(rows, key, row)
 
 
 def real(folder: Path, nebula: str, synth: str, sounds: int, rows: Path) -> None:
     prior = MatchPrior.of(nebula, synth, None)
-    scale, known = Scale(MatchPrior.of("default", synth, None)), there(rows)
+    scale, known = Scale(prior), there(rows)
     for path in spread_over(folder, sounds):
         key = [folder.name, synth, Path(nebula).name, path.relative_to(folder).as_posix()]
         if key not in known:
@@ -149,18 +163,19 @@ def picture(folder: Path, nebula: str, synth: str, sounds: int, out: Path) -> No
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    prior, eye = MatchPrior.of(nebula, synth, None), open_ears(named_embeddings("picture"))
+    prior, eye = MatchPrior.of(nebula, synth, None), make_embedding("picture")
     chosen = spread_over(folder, sounds)
     found = match(chosen, nebula=nebula, synth=synth, where=Where(executor="inline"))
-    eyes = Hearing(prior, eye, Prepare.ONSET, Where(executor="inline"), print)
 
     def seen(preset: Any) -> Vectors:
-        return eyes.vectors(raw_of(preset)[None], preset.index)[0]
+        audio = prior.player(RATE, SECONDS).render(torch.from_numpy(raw_of(preset)[None]), preset.index)
+        vectors: Vectors = vectors_of(audio, RATE, eye, Prepare.ONSET).cpu().numpy()
+        return vectors[0]
 
     figure, axes = pyplot.subplots(3, len(found), figsize=(len(found), 3.1), squeeze=False)
     for column, one in zip(axes.T, found, strict=True):
         path = Path(one.sound)
-        target = np.asarray(embed_files([path], path.parent, eye[0].embedding, Prepare.ONSET)[path.name])
+        target = np.asarray(embed_files([path], path.parent, eye, Prepare.ONSET)[path.name])
         for axis, sound in zip(column, (target, seen(one.presets[0]), seen(one.pool_best)), strict=True):
             axis.imshow(sound.reshape(-1, BANDS).T, origin="lower", aspect="auto", cmap="magma", vmin=0, vmax=1)
             axis.set(xticks=[], yticks=[])
@@ -204,28 +219,27 @@ def table(rows: Path) -> str:
         groups.setdefault(tuple(row["key"][:3]), []).append(row)
     titles = [
         "sounds", "synth, prior", "n", "pool's nearest", "match", "CMA-ES from the middle", "floor",
-        "match / pool's nearest", "nearer", "under `mss`: match / pool's nearest", "no farther", "CPU-s a sound",
+        "match / pool's nearest", "nearer", *(f"under `{ear}`" for ear in OTHERS), "CPU-s a sound",
     ]  # fmt: skip
     lines = [f"| {' | '.join(titles)} |", "| --- | --- |" + " ---: |" * (len(titles) - 2)]
     for (what, synth, nebula), found in groups.items():
-        used, other = (
-            {name: np.array([row[name][which] for row in found]) for name in ("match", "pool")} for which in (0, 1)
-        )
-        cells = [what, f"{synth}, {nebula}", str(len(found))]
-        cells += [f"{np.median(used['pool']):.3f}", f"{np.median(used['match']):.3f}"]
+        match, pool = (np.array([row[name] for row in found]) for name in ("match", "pool"))
+        cells = [
+            what,
+            f"{synth}, {nebula}",
+            str(len(found)),
+            f"{np.median(pool[:, 0]):.3f}",
+            f"{np.median(match[:, 0]):.3f}",
+        ]
         for name in ("middle", "floor"):
             cells.append(f"{np.median([row[name][0] for row in found]):.3f}" if name in found[0] else "–")
-        cells += [interval(used["match"] / used["pool"]), str((used["match"] < used["pool"]).sum())]
-        cells += [interval(other["match"] / other["pool"]), str((other["match"] <= other["pool"]).sum())]
+        for ear in range(1 + len(OTHERS)):
+            nearer = f"{(match[:, ear] <= pool[:, ear]).sum()}"
+            ratio = interval(match[:, ear] / pool[:, ear])
+            cells += [f"{ratio}, {nearer}"] if ear else [ratio, nearer]
         cells.append(f"{np.median([row['seconds'] for row in found]):.1f}")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def _tensor(raw: Raw) -> Any:
-    import torch
-
-    return torch.from_numpy(raw)
 
 
 def main() -> None:

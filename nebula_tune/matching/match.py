@@ -38,6 +38,11 @@ RANDOM = 256  # sounds of the pool that stand for any: what distances are measur
 Staging = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 
 
+def shortlist(pool: int) -> int:
+    """How many of a pool's nearest by the first ear are heard by all: fewer of a small pool, as of a dear synth's."""
+    return min(SHORTLIST, max(NEAR, pool // NEAR))
+
+
 @contextmanager
 def _silently(_: str) -> Iterator[Callable[[int, int], None]]:
     yield lambda *_: None
@@ -155,11 +160,6 @@ class _Extent:
             raise SettingsError(f"--renders {self.renders}: 0, or at least {POPULATION}")
 
     @property
-    def shortlist(self) -> int:
-        """Of the pool's nearest by the first ear, how many are heard by all: fewer where sounds are dear."""
-        return min(SHORTLIST, max(NEAR, self.pool // NEAR))
-
-    @property
     def first_index(self) -> int:
         """The pool's first sound."""
         return first_index(Purpose.MATCH, self.seed)
@@ -239,14 +239,14 @@ class _Matcher:
         self, ground: _Ground, quick: Vectors, vector: Vectors, progress: Callable[[int, int], None]
     ) -> list[NearPreset]:
         """The pool's nearest and what the searches found, all nearest first; the pool's best is the last one."""
-        pool = ground.nearest(quick, vector, self._extent.shortlist)
+        pool = ground.nearest(quick, vector)
         found = pool
         if self._extent.renders:
             found = refine(
                 pool[:NEAR],
                 partial(ground.residuals, target=vector),
                 renders=self._extent.renders,
-                first_index=self._extent.first_index + self._extent.pool + self._extent.shortlist,
+                first_index=self._extent.first_index + self._extent.pool + len(pool),
                 seed=self._extent.seed,
                 progress=progress,
             )
@@ -289,10 +289,10 @@ class _Ground:
         self.random = hearing.vectors(pool.raw[:RANDOM], pool.first_index)
         self.ruler = Ruler(ears, self.random)
 
-    def nearest(self, quick: Vectors, target: Vectors, count: int) -> list[NearPreset]:
-        """So many of the pool's sounds nearest to a target by the first ear; by all ears nearest first."""
+    def nearest(self, quick: Vectors, target: Vectors) -> list[NearPreset]:
+        """The pool's sounds nearest to a target by the first ear; by all ears nearest first."""
         far = self._quick.distances(self.pool.vectors, quick)
-        raw = self.pool.raw[np.argsort(far, kind="stable")[:count]]
+        raw = self.pool.raw[np.argsort(far, kind="stable")[: shortlist(len(self.pool))]]
         index = self.pool.first_index + len(self.pool)
         residuals = self.residuals(raw, index, target)
         near = [NearPreset(raw[k], index + k, residuals[k]) for k in range(len(raw))]
