@@ -182,7 +182,7 @@ def picture(folder: Path, nebula: str, synth: str, sounds: int, out: Path) -> No
         column[0].set_title(path.stem[:16], fontsize=7)
     for axis, name in zip(axes[:, 0], ("sound", "match", "pool's nearest"), strict=True):
         axis.set_ylabel(name, fontsize=8)
-    figure.subplots_adjust(0.02, 0.01, 0.999, 0.93, 0.03, 0.05)
+    figure.subplots_adjust(0.25 / len(found), 0.01, 0.999, 0.93, 0.03, 0.05)
     figure.savefig(out, dpi=80)
     print(out)
 
