@@ -184,8 +184,8 @@ def test_runs_queue_and_are_listed_and_cancelled_by_ray(machine: Machine, target
     (setting, began), *start = [words(head, "")[0].split("="), *words(head, "")[1:]]
     machine.start(start, **{setting: began, "NEBULA_TUNE_STORAGE": study.storage})
     study_file = ["--study", str(machine.folder / "tiny.yaml")]
-    wait_for(lambda: machine.succeeds(words(managing[0], "")), 240)  # refused until the job server is ready
-    machine.run([*words(submit, "long"), *study_file, "--trials", "2000", "--sounds", "2000"])
+    long = [*words(submit, "long"), *study_file, "--trials", "2000", "--sounds", "2000"]
+    wait_for(lambda: machine.succeeds(long), 240)  # refused until the job server is ready, and an agent of the node
     wait_for(lambda: study.count() > 0, 240)
     machine.run([*words(submit, "cancelled"), *study_file])
     machine.run([*words(submit, "tiny"), *study_file])
