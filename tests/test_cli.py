@@ -8,7 +8,6 @@ import shutil
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +29,12 @@ def tiny(tmp_path: Path) -> list[str]:
     return ["run", "--target", "sounds", "--study", "tiny.yaml", "--executor", "inline", "--trials", "3", "--no-report"]
 
 
-def test_help_is_quick() -> None:
-    seconds = []
-    for _ in range(3):
-        began = time.monotonic()
-        subprocess.run([sys.executable, "-m", "nebula_tune.cli", "--help"], check=True, stdout=subprocess.DEVNULL)
-        seconds.append(time.monotonic() - began)
-    assert min(seconds) < 0.5
+def test_help_loads_nothing_that_takes_long() -> None:
+    arguments = [sys.executable, "-X", "importtime", "-m", "nebula_tune.cli", "--help"]
+    done = subprocess.run(arguments, check=True, capture_output=True, text=True)
+    modules = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    slow = {"alembic", "matplotlib", "numba", "numpy", "optuna", "pyarrow", "ray", "scipy", "sqlalchemy", "torch"}
+    assert "typer" in modules and not modules & slow
 
 
 def test_run_status_export_and_delete(call, tiny: list[str], tmp_path: Path) -> None:

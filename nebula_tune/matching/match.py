@@ -240,9 +240,9 @@ class _Matcher:
     ) -> list[NearPreset]:
         """The pool's nearest and what the searches found, all nearest first; the pool's best is the last one."""
         pool = ground.nearest(quick, vector)
-        found = pool
+        presets = pool
         if self._extent.renders:
-            found = refine(
+            presets = refine(
                 pool[:NEAR],
                 partial(ground.residuals, target=vector),
                 renders=self._extent.renders,
@@ -250,7 +250,7 @@ class _Matcher:
                 seed=self._extent.seed,
                 progress=progress,
             )
-        return [*found[: self._extent.keep], pool[0]]
+        return [*presets[: self._extent.keep], pool[0]]
 
     def _matched(self, sound: _Sound, ground: _Ground, vector: Vectors, nearest: list[NearPreset]) -> Matched:
         player, names = self._prior.player(*DRAWS_ONLY), ground.ruler.names

@@ -128,12 +128,12 @@ def refine(
     with threadpool_limits(1, "blas"):  # sums that do not depend on the machine's cores
         while rendered + POPULATION * len(searches) <= renders:
             points = [search.ask() for search in searches]
-            placed = [search.center + spread * some for search, some in zip(searches, points, strict=True)]
-            raw = to_raw(np.concatenate(placed))
+            places = [search.center + spread * some for search, some in zip(searches, points, strict=True)]
+            raw = to_raw(np.concatenate(places))
             residuals = measure(raw, first_index + rendered)
-            for k, (search, asked) in enumerate(zip(searches, points, strict=True)):
-                own = slice(k * POPULATION, (k + 1) * POPULATION)
-                search.tell(asked, raw[own], first_index + rendered + own.start, residuals[own])
+            for k, (search, some) in enumerate(zip(searches, points, strict=True)):
+                rows = slice(k * POPULATION, (k + 1) * POPULATION)
+                search.tell(some, raw[rows], first_index + rendered + rows.start, residuals[rows])
             rendered += len(raw)
             progress(rendered, renders)
             if halve_at and rendered >= halve_at[0]:
