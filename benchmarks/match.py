@@ -91,9 +91,9 @@ def raw_of(preset: Any) -> Raw:
     return np.array(list(preset.raw.values()), dtype=np.float32)
 
 
-def matched(scale: Scale, path: Path, prior: MatchPrior, nebula: str) -> dict[str, Any]:
-    """A sound's match, as a row."""
-    distances, began = scale.of(path), time.process_time()
+def matched(distances: Callable[[Raw, int], list[float]], path: Path, prior: MatchPrior, nebula: str) -> dict[str, Any]:
+    """A sound's match, as a row; ``distances`` tells a preset's to that sound."""
+    began = time.process_time()
     panel = prior.panel.name if prior.panel else None
     [found] = match(path, nebula=nebula, synth=prior.synth_name, panel=panel, where=Where(executor="inline"))
     seconds = time.process_time() - began
@@ -133,11 +133,11 @@ def hidden(synth: str, sounds: int, rows: Path) -> None:
             audio = human.render(torch.from_numpy(raw[None]), HIDDEN + k)[0].cpu().numpy()
             soundfile.write(path, audio, RATE, subtype="FLOAT")
             try:
-                row = matched(scale, path, prior, "default")
+                distances = scale.of(path)
+                row = matched(distances, path, prior, "default")
             except (ValueError, KeyError) as error:
                 print(f"{k}: left out: {error}")
                 continue
-            distances = scale.of(path)
             row["floor"] = distances(raw, HIDDEN + k + 7)
             renders = RENDERS // share + shortlist(POOL // share)
             row["middle"] = distances(*from_the_middle(scale.used, scale.used.file(path), len(raw), renders))
@@ -151,7 +151,7 @@ def real(folder: Path, nebula: str, synth: str, sounds: int, rows: Path) -> None
         key = [folder.name, synth, Path(nebula).name, path.relative_to(folder).as_posix()]
         if key not in known:
             try:
-                keep(rows, key, matched(scale, path, prior, nebula))
+                keep(rows, key, matched(scale.of(path), path, prior, nebula))
             except ValueError as error:
                 print(f"{path}: left out: {error}")
 

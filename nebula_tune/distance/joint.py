@@ -71,12 +71,9 @@ class Joint(Distance):
         return Joint(frozen, frozen=True)
 
     def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.by_part(x, y).sum(dim=0)
-
-    def by_part(self, x: Tensor, y: Tensor) -> Tensor:
-        """Each part's share of :meth:`pairwise`, (parts, n, m) float32."""
         both = zip(self.stretches(x), self.stretches(y), strict=True)
-        return torch.stack([part.factor * part.distance.pairwise(of_x, of_y) for (part, of_x), (_, of_y) in both])
+        terms = [part.factor * part.distance.pairwise(of_x, of_y) for (part, of_x), (_, of_y) in both]
+        return torch.stack(terms).sum(dim=0)
 
     def corpus(self, y: Tensor) -> JointCorpus:
         return JointCorpus(self, y)

@@ -269,14 +269,14 @@ class _Matcher:
             )
             for near, by_ear, values in zip(nearest, ground.by_ear(nearest), human, strict=True)
         ]
-        random = ground.ruler.residuals(ground.random, vector)
+        random_by_ear = ground.ruler.by_ear(ground.ruler.residuals(ground.random, vector))
         return Matched(
             sound=str(sound.path),
             name=sound.name,
             presets=presets,
             pool_best=best,
-            random_distance=float(np.median(np.abs(random).sum(axis=1))),
-            random_by_ear=named(np.median(ground.ruler.by_ear(random), axis=0)),
+            random_distance=float(np.median(ground.ruler.distances(ground.random, vector))),
+            random_by_ear=named(np.median(random_by_ear, axis=0)),
         )
 
 

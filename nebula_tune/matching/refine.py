@@ -12,6 +12,7 @@ the places of a few points of the population, and CMA-ES is told of them as of i
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -29,6 +30,7 @@ STEP = 0.3  # the first step, over the spread of the nearest
 LEAST_SPREAD = 0.05  # of a coordinate, in Gaussian units
 
 LEARNED = 300  # of the latest points of a search, those that it learns from
+KEPT = -(-LEARNED // POPULATION)  # rounds that hold these
 FIRST = 3  # rounds before it learns
 FAR = 2.0  # standard deviations a coordinate (root mean square) from the nearest at which a point weighs half
 RIDGE = 1.0  # over the points' variance
@@ -57,14 +59,14 @@ class NearPreset:
 
 @dataclass
 class _Search:
-    """One search: the nearest that it has found, where that is, and what was tried; all in its own coordinates."""
+    """One search: the nearest that it has found, where that is, and its latest rounds; all in its own coordinates."""
 
     nearest: NearPreset
     center: Floats  # Gaussian coordinates
     optimizer: SepCMA
     place: Floats
-    points: list[Floats] = field(default_factory=list)
-    residuals: list[Floats] = field(default_factory=list)
+    points: deque[Floats] = field(default_factory=lambda: deque(maxlen=KEPT))
+    residuals: deque[Floats] = field(default_factory=lambda: deque(maxlen=KEPT))
 
     def ask(self) -> Floats:
         """The next round's points (POPULATION, coordinates)."""
@@ -86,7 +88,7 @@ class _Search:
 
     def _steps(self) -> Floats:
         """Gauss-Newton steps (pairs of damping and stride, coordinates) from the nearest."""
-        points, residuals = (np.concatenate(kept)[-LEARNED:] for kept in (self.points, self.residuals))
+        points, residuals = (np.concatenate(list(rounds))[-LEARNED:] for rounds in (self.points, self.residuals))
         scale = points[-FIRST * POPULATION :].std(axis=0)
         away, change = (points - self.place) / scale, residuals - self.nearest.residuals
         weight = 1 / (1 + np.square(away).mean(axis=1, keepdims=True) / FAR**2)
