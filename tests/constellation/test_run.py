@@ -97,7 +97,7 @@ def test_folders_that_name_no_classes_are_refused_before_any_work(tmp_path: Path
     for folder, message in ((target, "lie in no sub-folder"), ("drum", "has no sub-folders")):
         arguments = ["run", "--target", str(folder), "--study", "tiny.yaml", "--classes", "--executor", "inline"]
         process = command(tmp_path, *arguments, "--target-sounds", "20")
-        err = process.communicate(timeout=120)[1]
+        err = process.communicate(timeout=300)[1]
         assert process.returncode == 2 and message in err and len(err.strip().splitlines()) <= 2
     for kit in range(31):
         for k in range(2):
@@ -105,4 +105,4 @@ def test_folders_that_name_no_classes_are_refused_before_any_work(tmp_path: Path
             path.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(path, np.random.default_rng(100 * kit + k).normal(size=2000) * 0.1, 8000)
     process = command(tmp_path, "run", "--target", "kits", "--study", "tiny.yaml", "--classes", "--executor", "inline")
-    assert "name kits or packs" in process.communicate(timeout=120)[1] and process.returncode == 2
+    assert "name kits or packs" in process.communicate(timeout=300)[1] and process.returncode == 2

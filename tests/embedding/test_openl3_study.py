@@ -39,7 +39,7 @@ def test_a_study_under_openl3_ends_with_a_nebula(tmp_path: Path, openl3_weights:
 def test_a_study_without_weights_says_how_to_get_them(tmp_path: Path) -> None:
     make_target(tmp_path / "sounds", 20)
     process = command(tmp_path, "run", "--target", "sounds", "--study", "paper", "--executor", "inline")
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 2
     line = err.strip().splitlines()[-1]
     assert "embeddings --fetch" in line and "--weights" in line and "Traceback" not in err

@@ -132,7 +132,7 @@ def test_a_study_that_is_not_finished_has_a_page(reported: Reported, tmp_path: P
     study = TinyStudy(tmp_path, reported.target)
     process = study.run_until(8)
     let_go(process, signal.SIGTERM)
-    process.communicate(timeout=120)
+    process.communicate(timeout=300)
     view = View.of(Ledger(study.storage, create=False), "tiny")
     text = page(view).decode()
     assert "There is no score card before its end" in Reader(text).text

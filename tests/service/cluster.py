@@ -83,4 +83,4 @@ class ClusterApart:
             os.kill(pid, signal.SIGKILL)
 
     def shutdown(self) -> None:
-        self.process.communicate("", timeout=120)
+        self.process.communicate("", timeout=300)

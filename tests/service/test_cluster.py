@@ -138,7 +138,7 @@ def state(study: TinyStudy) -> tuple[str, str]:
 
 def test_an_address_where_no_cluster_is_gets_one_clear_line(study: ClusterStudy) -> None:
     study.address = "127.0.0.1:1"
-    _, err = study.start(*study.here).communicate(timeout=120)
+    _, err = study.start(*study.here).communicate(timeout=300)
     assert "cannot join the Ray cluster at 127.0.0.1:1" in err.strip().splitlines()[-1]
 
 
@@ -151,7 +151,7 @@ def test_a_lost_head_is_one_line_after_the_wait_that_is_asked_for_and_nothing_is
         process = study.run_until(6, "--executor", "ray", "--ray-address", cluster.address, "--ray-patience", "3")
         cluster.kill_head()
         let_go(process)
-        _, err = process.communicate(timeout=200)
+        _, err = process.communicate(timeout=300)
         assert process.returncode == 1
         *before, last = err.strip().splitlines()
         assert last.startswith("nebula-tune: the head of the Ray cluster at ") and "no answer for 3 s" in last
@@ -216,7 +216,7 @@ with RayExecutor(spec, 1, address=sys.argv[1]) as there:
 def test_a_node_that_does_not_share_the_disk_gets_the_target_sent(tmp_path: Path, nodes: Nodes) -> None:
     nodes.at_least(1)
     arguments = [sys.executable, "-c", WITHOUT_THE_FILE, nodes.address]
-    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
 
 

@@ -67,7 +67,7 @@ def page(undisturbed: TinyStudy) -> Iterator[Page]:
     made = Page(undisturbed)
     yield made
     made.process.terminate()
-    made.process.communicate(timeout=30)
+    made.process.communicate(timeout=300)
 
 
 def audio(page: Page, artifacts: list[dict[str, Any]], path: str) -> tuple[Any, int]:
@@ -96,7 +96,7 @@ def test_artifacts_of_a_database_of_an_older_version_play(tmp_path: Path, undist
         assert len(audio(page, page.best["artifacts"], f"1/{page.best['trial_id']}")[0])
     finally:
         page.process.terminate()
-        page.process.communicate(timeout=30)
+        page.process.communicate(timeout=300)
 
 
 def test_every_improving_trial_has_sounds_a_picture_and_a_note(page: Page) -> None:
@@ -120,10 +120,10 @@ def test_it_listens_here_only_and_warns_where_it_is_told_otherwise(undisturbed: 
     second = command(
         undisturbed.folder, "dashboard", "--host", "0.0.0.0", "--port", port, "--storage", undisturbed.storage
     )
-    _, err = second.communicate(timeout=60)
+    _, err = second.communicate(timeout=300)
     assert second.returncode == 2 and re.search(rf"cannot listen on 0\.0\.0\.0 port {port}: .*--port", err)
     process.terminate()
-    process.communicate(timeout=30)
+    process.communicate(timeout=300)
 
 
 @pytest.mark.slow

@@ -61,7 +61,7 @@ def test_a_study_whose_run_died_while_it_waited_for_workers_is_interrupted(tmp_p
 def test_two_processes_upgrade_a_database_once(tmp_path: Path) -> None:
     url = golden(tmp_path, 1)
     both = [command(tmp_path, "export", "golden", "--storage", url) for _ in range(2)]
-    assert both[0].communicate(timeout=60) == both[1].communicate(timeout=60)
+    assert both[0].communicate(timeout=300) == both[1].communicate(timeout=60)
     assert [process.returncode for process in both] == [0, 0]
     with Ledger(url).engine.connect() as connection:
         counts = [connection.execute(sa.select(sa.func.count()).select_from(table)).scalar() for table in OF_STUDY]
@@ -198,7 +198,7 @@ def test_a_database_of_a_newer_version_says_what_to_do(tmp_path: Path) -> None:
     with Ledger(url).engine.begin() as connection:
         connection.execute(schema.update().values(version=VERSION + 1))
     process = command(tmp_path, "status", "--storage", url)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 2 and len(err.splitlines()) == 1
     assert f"newer nebula-tune (schema {VERSION + 1}, this one knows {VERSION}); upgrade nebula-tune" in err
 
@@ -210,7 +210,7 @@ def test_a_study_begun_on_sqlite_goes_on_on_postgresql(
     begun = TinyStudy(tmp_path, target)
     process = begun.run_until(8)
     let_go(process, signal.SIGINT)
-    process.communicate(timeout=120)
+    process.communicate(timeout=300)
     count = begun.count()
     moved = ServiceStudy(tmp_path, target, postgres.url())
     moved.forget()
@@ -219,7 +219,7 @@ def test_a_study_begun_on_sqlite_goes_on_on_postgresql(
     finish(copied)
     assert moved.count() == count
     again = command(tmp_path, "copy", "tiny", "--to", moved.storage, "--storage", begun.storage)
-    _, err = again.communicate(timeout=60)
+    _, err = again.communicate(timeout=300)
     assert again.returncode == 2 and "already" in err
     finish(moved.start())
     assert_same(moved, undisturbed)

@@ -97,11 +97,11 @@ def test_a_study_deleted_while_it_runs_ends_in_one_line(tmp_path: Path, target: 
     process = study.run_until(6)
     assert press(DELETE, study.storage) == 204
     let_go(process)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 2 and "Traceback" not in err
     assert err.strip().splitlines()[-1].startswith("nebula-tune: study tiny was removed with Optuna's dashboard")
     assert study_status(Ledger(study.storage), "tiny")["state"] == "removed"
-    _, err = study.start().communicate(timeout=60)
+    _, err = study.start().communicate(timeout=300)
     assert "was removed with Optuna's dashboard" in err.strip().splitlines()[-1]
 
 

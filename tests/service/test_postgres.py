@@ -132,7 +132,7 @@ def test_a_server_that_says_no_gets_one_clear_line(
 ) -> None:
     study.storage = postgres.url(**change) if change else f"postgresql://postgres@127.0.0.1:{free_port()}/studies"
     process = study.start()
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == code
     assert "wr0ng" not in err
     lines = err.strip().splitlines()
@@ -143,7 +143,7 @@ def test_a_server_that_says_no_gets_one_clear_line(
 @pytest.mark.parametrize("port", ["54x2", "543210", "-1"])
 def test_a_port_that_is_none_gets_one_clear_line(port: str, tmp_path: Path) -> None:
     process = command(tmp_path, "status", "--storage", f"postgresql://user:secret@localhost:{port}/studies")
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 2 and len(err.splitlines()) == 1
     assert "postgresql://...': its port is no number" in err and "secret" not in err
 
@@ -151,6 +151,6 @@ def test_a_port_that_is_none_gets_one_clear_line(port: str, tmp_path: Path) -> N
 def test_a_server_that_takes_no_writes_gets_one_clear_line(study: ServiceStudy, postgres: Postgres) -> None:
     study.storage = f"{postgres.url()}?options=-c%20default_transaction_read_only%3Don"
     process = study.start()
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "read-only transaction; this user or server may not write" in err.splitlines()[-1]

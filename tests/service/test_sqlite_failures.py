@@ -18,7 +18,7 @@ from tests.study.tiny import TinyStudy, let_go
 
 def line(process: subprocess.Popen[str]) -> str:
     """The one line of a command that failed while running."""
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 1, err
     assert "Traceback" not in err
     last = err.strip().splitlines()[-1]

@@ -179,7 +179,7 @@ def test_a_watched_status_is_told_line_by_line_until_ctrl_c(tmp_path: Path) -> N
     assert process.stdout
     assert [each["study"] for each in json.loads(process.stdout.readline())] == ["one"]
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 0 and err == ""
 
 

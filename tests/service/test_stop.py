@@ -55,7 +55,7 @@ def test_a_running_study_is_stopped_from_elsewhere_and_goes_on_to_the_same_bits(
     assert said == [
         f"nebula-tune: {who} asked study tiny to stop; nothing scored is lost: the same command goes on from here"
     ]
-    told, err = asker.communicate(timeout=60)
+    told, err = asker.communicate(timeout=300)
     assert (asker.returncode, err) == (0, "")
     assert told == "study tiny: interrupted; nothing scored is lost: the same run command goes on from here\n"
     row = ledger.record("tiny")

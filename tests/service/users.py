@@ -253,7 +253,7 @@ class User:
         name = self.study.name
         if self.trouble == "asked":
             assert self.asker
-            told, _ = self.asker.communicate(timeout=60)
+            told, _ = self.asker.communicate(timeout=300)
             assert f"study {name}" in told, told
         if code == 0 and self.trouble != "removed":
             self.truth.is_now(name, "finished")
@@ -276,7 +276,7 @@ class User:
         name = self.study.name
         self.truth.is_now(name, "removed", ABSENT)
         arguments = [sys.executable, "-m", "nebula_tune.cli", "delete", name, "--yes", "--storage", self.storage]
-        done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(arguments, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr
         self.truth.is_now(name, ABSENT)
         self.removed += 1

@@ -132,7 +132,7 @@ def test_what_is_heard_last_is_refused_before_any_trial(
         tmp_path / "study", target, STUDY.replace(key + "{name: mss, sample_rate: 8000, seconds: 0.5}", key + named)
     )
     process = study.start()
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 2 and "Traceback" not in err
     assert err.strip().splitlines()[-1].startswith("nebula-tune: ") and message in err
     assert study.count() == 0 and not Ledger(study.storage).has("tiny"), "the file can be put right under its name"
@@ -140,10 +140,10 @@ def test_what_is_heard_last_is_refused_before_any_trial(
 
 def test_a_run_tells_who_chooses_and_what_takes_time_beside_trials(target: Path, tmp_path: Path) -> None:
     study = TinyStudy(tmp_path / "study", target, STUDY.replace("judges: false", "judges: true"))
-    _, err = study.start("--time-limit", "0.0001").communicate(timeout=120)
+    _, err = study.start("--time-limit", "0.0001").communicate(timeout=300)
     assert "10 witness trials of 32 sounds, then mss chooses; about" in err
     assert "; on top come choosing, the judges\n" in err
-    _, err = study.start("--time-limit", "0.0001", "--name", "own", "--embedding", "mss").communicate(timeout=120)
+    _, err = study.start("--time-limit", "0.0001", "--name", "own", "--embedding", "mss").communicate(timeout=300)
     assert "then 0 re-evaluations; about" in err and "trials hear mss, so it does not choose" in err
 
 

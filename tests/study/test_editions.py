@@ -68,7 +68,7 @@ def test_an_edition_that_cannot_take_the_options_is_passed_over() -> None:
 @pytest.mark.slow
 def test_a_study_file_that_says_onset_goes_on_with_the_version_it_began_with(tmp_path: Path, target: Path) -> None:
     study, whole = (TinyStudy(tmp_path / name, target, STUDY + "prepare: onset-1\n") for name in ("begun", "whole"))
-    study.start("--time-limit", "0.001").communicate(timeout=120)
+    study.start("--time-limit", "0.001").communicate(timeout=300)
     whole.run()
 
     def again(said: str) -> tuple[int, str]:

@@ -20,7 +20,7 @@ def test_a_study_killed_and_run_again_equals_an_undisturbed_one(
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert 0 < study.count() < TRIALS
-    _, err = (again := study.start()).communicate(timeout=120)
+    _, err = (again := study.start()).communicate(timeout=300)
     assert again.returncode == 0
     assert "watching" not in err  # a dead owner on this host is not waited for
     assert_same(study, undisturbed)
@@ -30,7 +30,7 @@ def test_ctrl_c_stops_with_130_and_says_how_to_go_on(tmp_path: Path, target: Pat
     study = TinyStudy(tmp_path, target)
     process = study.run_until(8)
     let_go(process, signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "the same command goes on" in err.splitlines()[-1]
     assert "Traceback" not in err
@@ -41,7 +41,7 @@ def test_ctrl_c_stops_with_130_and_says_how_to_go_on(tmp_path: Path, target: Pat
 def test_a_time_limit_stops_cleanly_and_the_study_goes_on(tmp_path: Path, target: Path, undisturbed: TinyStudy) -> None:
     study = TinyStudy(tmp_path, target)
     process = study.start("--time-limit", "0.001")
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "time limit" in err
     study.run()
@@ -69,13 +69,13 @@ def test_other_settings_or_another_target_are_refused_naming_the_difference(
     undisturbed: TinyStudy, tmp_path: Path
 ) -> None:
     process = undisturbed.start("--sounds", "48")
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 2
     assert "study.sounds: 40 -> 48" in err
 
     other = TinyStudy(undisturbed.folder, make_target(tmp_path / "other", sounds=31))
     process = other.start()
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 2
     assert "other target" in err and "usable: 30 -> 31" in err
 
@@ -85,7 +85,7 @@ def test_a_file_of_another_study_is_not_replaced(tmp_path: Path, target: Path) -
     study.nebula.parent.mkdir()
     study.nebula.write_text("mine")
     process = study.start()
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 2
     assert "--force" in err
     assert study.nebula.read_text() == "mine"
@@ -95,8 +95,8 @@ def test_two_coordinators_cannot_run_one_study(tmp_path: Path, target: Path) -> 
     study = TinyStudy(tmp_path, target)
     let_go(first := study.run_until(2, "--trials", "2000"))
     second = study.start("--trials", "2000")
-    _, err = second.communicate(timeout=120)
+    _, err = second.communicate(timeout=300)
     first.kill()
-    first.communicate(timeout=120)
+    first.communicate(timeout=300)
     assert second.returncode == 2
     assert f"is being run by process {first.pid}" in err
