@@ -3,7 +3,7 @@
     python benchmarks/ear.py judge TARGET NAME=NEBULA ... [--seed 0] [--others FOLDER ...] [--rows benchmarks/ear.jsonl]
     python benchmarks/ear.py table benchmarks/ear.jsonl
     python benchmarks/ear.py power TARGET
-    python benchmarks/ear.py bound TARGET NEBULA [--sounds 100000]
+    python benchmarks/ear.py bound TARGET NEBULA [--sounds 100000] [--by ears|network]
     python benchmarks/ear.py pictures TARGET NAME=NEBULA ... --out FILE.png
 
 TARGET is a folder of real sounds, a sub-folder a kit, instrument or pack (benchmarks/corpora.py makes such). For each
@@ -16,8 +16,9 @@ nebula or constellation, `judge` adds a row to a file of JSON lines, and a row i
 * the share that a network trained on REAL sounds only (the target against --others) takes for the target's kind;
 * shares of sounds that rest under MIDI 24, sweep widely, or reach full scale.
 
-`bound` picks, of very many sounds of a nebula, the one nearest each of the target's under `logmel` and `modulation`,
-and says how easily the network tells those from the target's: what picking by those two embeddings can do.
+`bound` picks sounds of a very large pool of a nebula and says how easily the judges tell those from the target's: what
+picking can do. By `ears`: the one nearest each of the target's under `logmel` and `modulation`. By `network`: those
+that networks like the judge itself, trained on the same target, take for real most.
 
 All sounds are new ones: index ranges that no study uses.
 """
@@ -26,7 +27,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -46,9 +47,9 @@ from nebula_tune.distance.mmd import mean_within
 from nebula_tune.embedding import Embedding, make_embedding
 from nebula_tune.embedding.embed import Embedded, embed_source, one_thread
 from nebula_tune.evaluate.classifier_test import classifier_test
-from nebula_tune.evaluate.network_judge import out_of_fold, share_taken_for
+from nebula_tune.evaluate.network_judge import SOUNDS, Judge, out_of_fold, share_taken_for
+from nebula_tune.evaluate.picture import BANDS
 from nebula_tune.execution.inline import InlineExecutor
-from nebula_tune.nebula import Nebula
 from nebula_tune.penalties import SHARES, penalties
 from nebula_tune.scoring import Request, ScorerSpec
 from nebula_tune.synth.architecture import Synth
@@ -66,6 +67,8 @@ EARS: dict[str, tuple[dict[str, Any], int]] = {  # options, and fresh sounds of 
 NETWORK_SEEDS = (0,)
 BLOCK = 4096  # sounds of a pool heard together
 LINEAR_SOUNDS = 256
+POOL_TRAINING = 512  # random sounds of a pool that networks which pick from it are trained on
+ROUNDS = 3  # of such networks
 SYNTH: type[Synth] = Voice
 
 
@@ -180,31 +183,78 @@ def power(target: str) -> None:
         print(f"{name}: two draws {twice.auc:.3f}; against the target {against.auc:.3f}")
 
 
-def bound(target: str, nebula: str, sounds: int) -> None:
-    """How easily the network tells the target's sounds from those of a large pool that are nearest to each of them."""
+def pool(nebula: str, names: Sequence[str], sounds: int) -> Iterator[tuple[int, np.ndarray]]:
+    """A large pool of a nebula's sounds, block by block: its first index, and the vectors under some embeddings."""
+    curves, symmetric = SYNTH.panel.arrays(SYNTH.resolve(nebula))
+    point = Point(curves, symmetric.astype(float))
+    spec = ScorerSpec("voice", [{"name": name} for name in names], Prepare.ONSET, None, "cpu")
+    with InlineExecutor(spec) as executor:
+        for first in range(FIRST, FIRST + sounds, BLOCK):
+            yield first, executor.vectors(Request(point, first, min(BLOCK, FIRST + sounds - first)))
+
+
+def nearest(target: str, nebula: str, sounds: int) -> list[int]:
+    """Indices of a pool's sounds that are the nearest to one of the target's under `logmel` and `modulation`."""
     named = ("logmel", "modulation")
     real = [torch.from_numpy(vectors(target, name, 0).vectors) for name in named]
     reference = torch.cat(real, dim=1)
     parts = [Part(name, found.shape[1], L1(), 1.0) for name, found in zip(named, real, strict=True)]
     distance = Joint(parts).frozen_on(reference)
-    curves, symmetric = SYNTH.panel.arrays(Nebula.load(nebula))
-    point = Point(curves, symmetric.astype(float))
-    nearest, where = torch.full((len(reference),), np.inf), torch.zeros(len(reference), dtype=torch.int64)
-    spec = ScorerSpec("voice", [{"name": name} for name in named], Prepare.ONSET, None, "cpu")
-    with InlineExecutor(spec) as executor:
-        for first in range(FIRST, FIRST + sounds, BLOCK):
-            found = executor.vectors(Request(point, first, min(BLOCK, FIRST + sounds - first)))
-            closest = distance.pairwise(reference, torch.from_numpy(found)).min(dim=1)
-            where = torch.where(closest.values < nearest, closest.indices + first, where)
-            nearest = torch.minimum(nearest, closest.values)
-    heard = ear("picture")
-    voice = SYNTH(nebula, 1, RENDER_RATE, Prepare.ONSET.render_seconds(heard.seconds))
-    picked = where.unique().tolist()
-    audio = torch.cat([voice.render(voice.draw(index, 1), index) for index in picked])
-    prepared = prepare(as_read(audio, RENDER_RATE, heard.sample_rate, Prepare.ONSET), heard.samples)
-    pictures_real = vectors(target, "picture", 0)
-    run = out_of_fold(heard.embed_batch(prepared).numpy(), pictures_real.vectors, groups_of(pictures_real))
-    print(f"{nebula}: of {sounds} sounds the nearest to each of the target's, {len(picked)} in all: {run.auc:.3f}")
+    least, where = torch.full((len(reference),), np.inf), torch.zeros(len(reference), dtype=torch.int64)
+    for first, found in pool(nebula, named, sounds):
+        closest = distance.pairwise(reference, torch.from_numpy(found)).min(dim=1)
+        where = torch.where(closest.values < least, closest.indices + first, where)
+        least = torch.minimum(least, closest.values)
+    return [int(index) for index in where.unique()]
+
+
+def likeliest(target: str, nebula: str, sounds: int) -> list[list[int]]:
+    """Indices of a pool's sounds that networks take for real most: as many as are judged, of each round.
+
+    The first network is trained on random sounds of the pool against the target, each next one also on what the ones
+    before picked; picked are the likeliest by the mean logit of all. The target's sounds are those that judge later.
+    """
+    real = vectors(target, "picture", 0).vectors
+    real = real.reshape(len(real), -1, BANDS)
+    seen = np.concatenate([found.astype(np.float16) for _, found in pool(nebula, ["picture"], sounds)])
+    seen = seen.reshape(len(seen), -1, BANDS)
+    against, logits, rounds = seen[:POOL_TRAINING], np.zeros(len(seen)), []
+    for number in range(ROUNDS):
+        network = Judge(against.astype(np.float32), real, (1, number))
+        for first in range(0, len(seen), BLOCK):
+            logits[first : first + BLOCK] += network.scores(seen[first : first + BLOCK].astype(np.float32))
+        picked = np.argsort(-logits, kind="stable")[:SOUNDS]
+        against = np.concatenate([against, seen[picked]])
+        rounds.append((FIRST + picked).tolist())
+    return rounds
+
+
+def tell(target: str, nebula: str, picked: Sequence[int]) -> str:
+    """How easily the network and the linear classifier tell the target from sounds of some indices; their shares."""
+    heard = [ear("picture"), ear("mss")]
+    voice = SYNTH(nebula, 1, RENDER_RATE, Prepare.ONSET.render_seconds(max(one.seconds for one in heard)))
+    raw = torch.cat([voice.draw(index, 1) for index in picked])
+    audio = torch.cat([voice.render(raw[k : k + 1], index) for k, index in enumerate(picked)])
+    fresh = []
+    for one in heard:
+        prepared = prepare(as_read(audio, RENDER_RATE, one.sample_rate, Prepare.ONSET), one.samples)
+        fresh.append(one.embed_batch(prepared).flatten(1).numpy())
+    real = [vectors(target, name, 0) for name in ("picture", "mss")]
+    groups = groups_of(real[0])
+    auc = out_of_fold(fresh[0], real[0].vectors, groups).auc
+    order = np.random.default_rng(0).permutation(len(picked))[:LINEAR_SOUNDS]
+    linear = classifier_test(fresh[1][order], real[1].vectors, groups)
+    shared = dict(zip(SHARES, penalties(SYNTH, audio, voice.to_human(raw)).mean(axis=0).tolist(), strict=True))
+    counted = ", ".join(f"{name} {100 * shared[name]:.0f} %" for name in ("under_midi_24", "wide_sweep"))
+    return f"{len(picked)} sounds: network {auc:.3f}, linear {linear:.3f}, {counted}"
+
+
+def bound(target: str, nebula: str, sounds: int, by: str) -> None:
+    """What picking from a large pool can do, by what two embeddings find nearest or by networks."""
+    torch.set_num_threads(1)
+    found = [nearest(target, nebula, sounds)] if by == "ears" else likeliest(target, nebula, sounds)
+    for number, picked in enumerate(found, start=1):
+        print(f"{target}, {sounds} of {nebula}, by {by}, round {number}: {tell(target, nebula, picked)}", flush=True)
 
 
 def pictures(target: str, nebulae: Sequence[str], out: Path, columns: int = 14) -> None:
@@ -298,6 +348,7 @@ def main() -> None:
     parser.add_argument("nebulae", nargs="*", metavar="NAME=NEBULA")
     parser.add_argument("--seed", default="0", help="of the study; several, with commas, of nebulae that none made")
     parser.add_argument("--sounds", type=int, default=100_000, help="of the pool that `bound` picks from")
+    parser.add_argument("--by", choices=["ears", "network"], default="ears", help="what `bound` picks by")
     parser.add_argument("--others", nargs="*", default=[])
     parser.add_argument("--ears", default="logmel,modulation,mss,aisfx,scattering")
     parser.add_argument("--rows", type=Path, default=Path(__file__).with_name("ear.jsonl"))
@@ -311,7 +362,7 @@ def main() -> None:
         power(arguments.target)
         return
     if arguments.what == "bound":
-        bound(arguments.target, arguments.nebulae[0], arguments.sounds)
+        bound(arguments.target, arguments.nebulae[0], arguments.sounds, arguments.by)
         return
     if arguments.what == "table":
         table([json.loads(line) for line in Path(arguments.target).read_text().splitlines()])

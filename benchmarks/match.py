@@ -8,7 +8,8 @@
 `hidden`: sounds of a synth's own nebula, drawn where no pool is. Beside each match stand the nearest of the pool before
 the search, separable CMA-ES from the start preset (the middle of every parameter) with as many renders, and the same
 preset at another noise row: the floor. `real`: sounds of a folder, spread over it. All are heard by the ears used and
-by `mss` and `scattering`, which nothing was matched by. A row that is there is not worked out again.
+by `mss` and `scattering`, which nothing was matched by. Distances are over that of two random sounds, `hidden` of the
+synth's own nebula, `real` of the folder. A row that is there is not worked out again.
 """
 
 from __future__ import annotations
@@ -51,22 +52,30 @@ RATE, SECONDS = 44100, 4.0
 
 
 class Ears:
-    """Ears, and distances of a prior's sounds under them, over that of two random sounds of its synth."""
+    """Ears, and distances of a prior's sounds under them, over that of two random sounds: of a folder, or its own."""
 
-    def __init__(self, prior: MatchPrior, named: Sequence[EmbeddingSettings]) -> None:
+    def __init__(self, prior: MatchPrior, named: Sequence[EmbeddingSettings], folder: Path | None) -> None:
         self.ears = open_ears(named)
-        start = MatchPrior.of("default", prior.synth_name, None)
-        self.hearing, hears_start = (
-            Hearing(each, self.ears, Prepare.ONSET, Where(executor="inline"), print) for each in (prior, start)
-        )
-        self.ruler = Ruler(self.ears, hears_start.vectors(start.draw(HIDDEN + 10**5, RANDOM), HIDDEN))
+        self.hearing = Hearing(prior, self.ears, Prepare.ONSET, Where(executor="inline"), print)
+        if folder is None:
+            random = self.hearing.vectors(prior.draw(HIDDEN + 10**5, RANDOM), HIDDEN)
+        else:
+            random = np.stack(list(self.files(spread_over(folder, RANDOM)).values()))
+        self.ruler = Ruler(self.ears, random)
 
     def file(self, path: Path) -> Vectors:
         """Vector of a file under all ears. Raises ValueError for one that cannot be used."""
-        vectors = [embed_files([path], path.parent, ear.embedding, Prepare.ONSET)[path.name] for ear in self.ears]
-        if any(isinstance(vector, str) for vector in vectors):
-            raise ValueError(str(vectors[0]))
-        return np.concatenate([np.asarray(vector) for vector in vectors])
+        found = self.files([path])
+        if path not in found:
+            raise ValueError("it cannot be used")
+        return found[path]
+
+    def files(self, paths: Sequence[Path]) -> dict[Path, Vectors]:
+        """Vectors of the files that can be used, under all ears; of absolute paths."""
+        heard = [embed_files(paths, Path("/"), ear.embedding, Prepare.ONSET) for ear in self.ears]
+        rows = {path: [found[path.relative_to("/").as_posix()] for found in heard] for path in paths}
+        usable = {path: row for path, row in rows.items() if not any(isinstance(vector, str) for vector in row)}
+        return {path: np.concatenate([np.asarray(vector) for vector in row]) for path, row in usable.items()}
 
     def distances(self, raw: Raw, index: int, target: Vectors) -> Floats:
         """Of presets (presets, parameters), whose noise counts from an index on."""
@@ -76,9 +85,9 @@ class Ears:
 class Scale:
     """The ears that matches are found by, and those that they are not."""
 
-    def __init__(self, prior: MatchPrior) -> None:
-        self.used = Ears(prior, named_embeddings(EARS))
-        self._all = [self.used, *(Ears(prior, named) for named in OTHERS.values())]
+    def __init__(self, prior: MatchPrior, folder: Path | None = None) -> None:
+        self.used = Ears(prior, named_embeddings(EARS), folder)
+        self._all = [self.used, *(Ears(prior, named, folder) for named in OTHERS.values())]
 
     def of(self, path: Path) -> Callable[[Raw, int], list[float]]:
         """What tells a preset's distances to a file. Raises ValueError for a file that cannot be used."""
@@ -146,9 +155,9 @@ def hidden(synth: str, sounds: int, rows: Path) -> None:
 
 def real(folder: Path, nebula: str, synth: str, sounds: int, rows: Path) -> None:
     prior = MatchPrior.of(nebula, synth, None)
-    scale, known = Scale(prior), there(rows)
+    scale, known = Scale(prior, folder), there(rows)
     for path in spread_over(folder, sounds):
-        key = [folder.name, synth, Path(nebula).name, path.relative_to(folder).as_posix()]
+        key = [folder.name, synth, Path(nebula).name, path.relative_to(folder.absolute()).as_posix()]
         if key not in known:
             try:
                 keep(rows, key, matched(scale.of(path), path, prior, nebula))
@@ -189,7 +198,7 @@ def picture(folder: Path, nebula: str, synth: str, sounds: int, out: Path) -> No
 
 def spread_over(folder: Path, sounds: int) -> list[Path]:
     """So many files of a folder, evenly spread over their order."""
-    files = find_audio(folder)
+    files = find_audio(folder.absolute())
     return [files[place] for place in np.linspace(0, len(files) - 1, sounds).round().astype(int)]
 
 
@@ -212,7 +221,7 @@ def interval(values: NDArray[Any]) -> str:
 
 
 def table(rows: Path) -> str:
-    """By data set, synth and prior."""
+    """By data set, synth and prior; then, of real sounds, each way beside each other, sound by sound."""
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for line in rows.read_text().splitlines():
         row = json.loads(line)
@@ -239,7 +248,26 @@ def table(rows: Path) -> str:
             cells += [f"{ratio}, {nearer}"] if ear else [ratio, nearer]
         cells.append(f"{np.median([row['seconds'] for row in found]):.1f}")
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    of_real = {key: found for key, found in groups.items() if key[0] != "hidden"}
+    return "\n".join([*lines, *(["", *table_of_real(of_real)] if of_real else [])])
+
+
+def table_of_real(groups: dict[tuple[str, str, str], list[dict[str, Any]]]) -> list[str]:
+    """Median distances of matches under each ear, and how many sounds each way matches nearer than the first one."""
+    ears = ("the ears used", *OTHERS)
+    lines = [f"| synth, prior | {' | '.join(f'{ear} | nearer than the first row' for ear in ears)} |"]
+    lines.append("| --- |" + " ---: |" * (2 * len(ears)))
+    first: dict[str, list[float]] = {}
+    for (_, synth, nebula), found in groups.items():
+        matches = {row["key"][3]: row["match"] for row in found}
+        first = first or matches
+        both = [name for name in matches if name in first]
+        cells = []
+        for ear in range(len(ears)):
+            nearer = sum(matches[name][ear] < first[name][ear] for name in both)
+            cells += [interval(np.array([match[ear] for match in matches.values()])), f"{nearer} of {len(both)}"]
+        lines.append(f"| {synth}, {nebula} | {' | '.join(cells)} |")
+    return lines
 
 
 def main() -> None:
