@@ -37,8 +37,8 @@ test: lint                ## Everything CI runs
 quick: $(VENV)/installed  ## What needs no server, no cluster and no other process that is interrupted: CI on macOS
 	$(BIN)/pytest -m "not slow" tests/corpus tests/distance tests/embedding tests/search tests/synth tests/test_*.py
 
-slow: $(VENV)/installed   ## The longer checks that need nothing else; soak, status-test, browser-test and deployment-test are the others
-	$(BIN)/pytest -m "slow and not browser" --ignore tests/service/test_soak.py --ignore tests/service/test_commands.py \
+slow: $(VENV)/installed   ## The longer checks that need nothing else; soak, status-test, browser-test, sampler-test and deployment-test are the others
+	$(BIN)/pytest -m "slow and not browser and not sampler" --ignore tests/service/test_soak.py --ignore tests/service/test_commands.py \
 		--ignore tests/service/test_status.py --ignore tests/service/test_openings.py
 
 golden: $(VENV)/installed   ## Five runs, to the byte what they were when the house began to be rebuilt (this kind of machine only)
@@ -55,6 +55,10 @@ status-test: $(VENV)/installed   ## The status of a thousand studies with a mill
 browser-test: $(VENV)/installed   ## Pages and dashboard in headless Chromium, which this installs (Debian, Ubuntu; as root)
 	command -v chromedriver >/dev/null || { apt-get update && apt-get install -y chromium chromium-driver; }
 	$(BIN)/pytest -m browser
+
+sampler-test: $(VENV)/installed   ## Kits as a sampler plays them: MuseScore 3, which this installs (Debian, Ubuntu; as root)
+	command -v mscore3 >/dev/null || { apt-get update && apt-get install -y --no-install-recommends musescore3; }
+	$(BIN)/pytest -m sampler
 
 lock: $(VENV)/installed   ## requirements.lock, with what is new in pyproject.toml; remove it first for the newest of everything
 	echo $(TORCH) | $(COMPILE) --output-file requirements.lock
