@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,11 +37,12 @@ from nebula_tune.embedding.embed import embed_files, vectors_of
 from nebula_tune.evaluate.picture import BANDS
 from nebula_tune.execution.where import Where
 from nebula_tune.matching.hearing import Hearing, MatchPrior, Ruler, open_ears
-from nebula_tune.matching.match import EARS, POOL, RANDOM, RENDERS, shortlist
+from nebula_tune.matching.match import EARS, RANDOM, extents, shortlist
 from nebula_tune.study.plan import named_embeddings
 from nebula_tune.study.settings import EmbeddingSettings
 from nebula_tune.synth.indices import Purpose, first_index
 from nebula_tune.synth.placing import to_raw
+from nebula_tune.synth.vital.player import IDLE
 
 HIDDEN = first_index(Purpose.MATCH, 200)  # past every pool of small seeds
 OTHERS = {  # ears that nothing is matched by
@@ -95,6 +96,13 @@ class Scale:
         return lambda raw, index: [float(ears.distances(raw[None], index, target)[0]) for ears, target in heard]
 
 
+def cpu_seconds() -> float:
+    """Of this process, and of those that played Vital for it, which end here to be counted."""
+    IDLE.close()
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
 def raw_of(preset: Any) -> Raw:
     """Raw parameters (parameters,) of a match."""
     return np.array(list(preset.raw.values()), dtype=np.float32)
@@ -102,10 +110,10 @@ def raw_of(preset: Any) -> Raw:
 
 def matched(distances: Callable[[Raw, int], list[float]], path: Path, prior: MatchPrior, nebula: str) -> dict[str, Any]:
     """A sound's match, as a row; ``distances`` tells a preset's to that sound."""
-    began = time.process_time()
+    began = cpu_seconds()
     panel = prior.panel.name if prior.panel else None
     [found] = match(path, nebula=nebula, synth=prior.synth_name, panel=panel, where=Where(executor="inline"))
-    seconds = time.process_time() - began
+    seconds = cpu_seconds() - began
     best, pool = found.presets[0], found.pool_best
     return {
         "match": distances(raw_of(best), best.index),
@@ -131,7 +139,7 @@ def from_the_middle(ears: Ears, target: Vectors, parameters: int, renders: int) 
 def hidden(synth: str, sounds: int, rows: Path) -> None:
     prior = MatchPrior.of("default", synth, None)
     scale, known = Scale(prior), there(rows)
-    draws, share = prior.draw(HIDDEN, sounds), prior.synth.dearness
+    draws, (pool, renders) = prior.draw(HIDDEN, sounds), extents(prior.synth.dearness)
     with tempfile.TemporaryDirectory() as folder:
         for k, raw in enumerate(draws):
             key = ["hidden", synth, "default", str(k)]
@@ -148,8 +156,8 @@ def hidden(synth: str, sounds: int, rows: Path) -> None:
                 print(f"{k}: left out: {error}")
                 continue
             row["floor"] = distances(raw, HIDDEN + k + 7)
-            renders = RENDERS // share + shortlist(POOL // share)
-            row["middle"] = distances(*from_the_middle(scale.used, scale.used.file(path), len(raw), renders))
+            as_many = renders + shortlist(pool)
+            row["middle"] = distances(*from_the_middle(scale.used, scale.used.file(path), len(raw), as_many))
             keep(rows, key, row)
 
 

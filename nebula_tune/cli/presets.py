@@ -36,7 +36,7 @@ def match(
         int | None,
         typer.Option(
             help="Sounds that the searches from the nearest may render, for each sound; 0: no search. "
-            "[default: 4096; of Vital 256]"
+            "[default: 4096; of Vital 1024]"
         ),
     ] = None,
     embedding: Annotated[

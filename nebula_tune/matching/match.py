@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -43,6 +44,14 @@ def shortlist(pool: int) -> int:
     return min(SHORTLIST, max(NEAR, pool // NEAR))
 
 
+def extents(dearness: int) -> tuple[int, int]:
+    """Sounds of a pool, and those that searches render, of a synth that is so many times as dear as the Voice.
+
+    The latter are fewer by the root only: a search of ten rounds has not come far.
+    """
+    return POOL // dearness, RENDERS // math.isqrt(dearness)
+
+
 @contextmanager
 def _silently(_: str) -> Iterator[Callable[[int, int], None]]:
     yield lambda *_: None
@@ -80,7 +89,7 @@ def match(
         pool: how many random sounds; None: 65,536, and so many fewer as a synth is dearer than the Voice (Vital 4,096).
         keep: presets of each sound.
         renders: sounds that the searches of one sound may render; 0 takes the pool's nearest as they are; None: 4,096,
-            likewise (Vital 256).
+            likewise, but by the root (Vital 1,024).
         seed: everything random derives from it.
         out: folder to write audio and parameters to; None: nothing is written.
         seconds: of the audio that is written.
@@ -94,10 +103,8 @@ def match(
         NebulaError, EmbeddingError: for a nebula or ear that cannot be used.
     """
     prior = MatchPrior.of(nebula, synth, panel)
-    share = prior.synth.dearness
-    extent = _Extent(
-        POOL // share if pool is None else pool, keep, RENDERS // share if renders is None else renders, seed
-    )
+    looked, searched = extents(prior.synth.dearness)
+    extent = _Extent(looked if pool is None else pool, keep, searched if renders is None else renders, seed)
     ears = open_ears(named_embeddings(embedding))
     matcher = _Matcher(prior, ears, extent, where or Where(), note)
     files = list(_files([sounds] if isinstance(sounds, str | Path) else sounds))
