@@ -39,7 +39,7 @@ def render(
     synth: Annotated[str, typer.Option(help="The synth's architecture.")] = "voice",
     panel: PanelOption = None,
     presets: Annotated[
-        Path | None, typer.Option(help="Also write each sound's preset (.vital) to this folder.")
+        Path | None, typer.Option(help="Also write each sound's preset (.vital, .syx) to this folder.")
     ] = None,
 ) -> None:
     """Write sounds of a nebula or constellation as audio files, with their parameters in parameters.parquet.

@@ -22,7 +22,6 @@ from nebula_tune.nebula import Nebula
 from nebula_tune.synth import Synth, synth1b1
 
 FORMATS = ("wav", "flac")
-PRESETS = "vital"  # how the names of such files end
 BATCH = 64  # sounds
 TABLE, ARCHIVE, NEBULA = "parameters.parquet", "parameters.npz", "nebula.json"
 CLAIM = "render.json"  # what a folder of sounds is for
@@ -82,7 +81,7 @@ def write_sounds(
 
 
 def write_presets(synth: Synth, first_index: int, count: int, folder: Path, only: str | None = None) -> None:
-    """Write sounds ``first_index`` .. + ``count`` - 1 as presets that the instrument itself opens, ``INDEX.vital``.
+    """Write sounds ``first_index`` .. + ``count`` - 1 as presets that the instrument itself opens, as ``INDEX.vital``.
 
     The folder is claimed first, as by :func:`write_sounds`. How each sound is played (note, velocity, duration) is in
     its parameters.
@@ -99,12 +98,12 @@ def write_presets(synth: Synth, first_index: int, count: int, folder: Path, only
     """
     check(synth, first_index, count)
     synth.presets(synth.to_human(synth.draw(first_index, 0)), [])
-    _claim(synth, folder, PRESETS, only)
+    _claim(synth, folder, synth.preset_suffix, only)
     for start in range(first_index, first_index + count, BATCH):
         indices = range(start, min(start + BATCH, first_index + count))
         human = synth.to_human(synth.draw(start, len(indices)))
         for index, content in zip(indices, synth.presets(human, indices), strict=True):
-            write_atomically(folder / f"{index:010d}.{PRESETS}", content)
+            write_atomically(folder / f"{index:010d}.{synth.preset_suffix}", content)
 
 
 def write_audio(path: Path, sound: NDArray[np.float32], rate: int, kind: str = "wav") -> None:

@@ -15,7 +15,7 @@ import torch
 from nebula_tune.corpus.claim import claim_folder
 from nebula_tune.corpus.folder import read_audio
 from nebula_tune.corpus.source import Sound
-from nebula_tune.corpus.writer import PRESETS, write_audio
+from nebula_tune.corpus.writer import write_audio
 from nebula_tune.documents import read_json
 from nebula_tune.errors import UserInputError
 from nebula_tune.files import write_atomically
@@ -86,13 +86,13 @@ class MatchFolder:
         return written.model_copy(update={"folder": str(self.path)})
 
     def _write_presets(self, presets: Sequence[MatchedPreset], prior: MatchPrior) -> None:
-        """What the instrument itself opens, where it has such files: ``1.vital`` ..."""
-        if prior.panel is None:
+        """What the instrument itself opens, where it has such files: ``1.vital``, ``1.syx`` ..."""
+        if not prior.synth.preset_suffix:
             return
         human = torch.tensor([list(preset.human.values()) for preset in presets], dtype=torch.float64, device="cpu")
         contents = prior.player(SAMPLE_RATE, self.seconds).presets(human, [preset.index for preset in presets])
         for number, content in enumerate(contents, 1):
-            write_atomically(self.path / f"{number}.{PRESETS}", content)
+            write_atomically(self.path / f"{number}.{prior.synth.preset_suffix}", content)
 
 
 def played(preset: MatchedPreset, prior: MatchPrior, seconds: float) -> Sound:

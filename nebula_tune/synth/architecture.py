@@ -47,6 +47,7 @@ class Synth(ABC):
     panel: ClassVar[Panel]
     dearness: ClassVar[int] = 1  # how many times the Voice's sound one costs, roughly: so many fewer are looked through
     hand_made: ClassVar[str | None] = None  # a shipped nebula that stands beside tuned ones
+    preset_suffix: ClassVar[str] = ""  # how the names of files end that the instrument itself opens; "": it has none
     study: ClassVar[str | None] = None  # the shipped study that ``auto`` stands for; None: as for the Voice
     differentiable: ClassVar[bool] = True  # whether audio has gradients by human values
     control_rate = CONTROL_RATE
@@ -213,7 +214,7 @@ class Synth(ABC):
 
         Raises SettingsError where it has none.
         """
-        raise SettingsError("--presets is for instruments with files of their own, as --synth vital")
+        raise SettingsError("--presets is for instruments with files of their own: --synth vital, --synth dx7")
 
     def renderer(self, threads: int | None) -> Renderer | None:
         """A fast renderer for this synth's device and dtype; None where there is none."""

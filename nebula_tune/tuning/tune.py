@@ -87,7 +87,8 @@ def tune(
         group_by: What is held out together: folder, file, or auto (folder where at least 30 folders hold several
             sounds).
         against: A second real corpus for the score card.
-        synth: The synth's architecture: voice, fm, or vital (needs vita, GPL-3).
+        synth: The synth's architecture: voice, fm, vital (needs vita, GPL-3), or dx7 (needs dexed-py,
+            GPL-3).
         panel: Which controls of Vital are drawn: a shipped panel (vital-drum, vital-synth) or a YAML file. [default:
             vital-drum]
         target_sounds: Sounds of a nebula or white-noise as target.

@@ -22,5 +22,10 @@ class TestVital(SynthContract):
     name = "vital"
 
 
+@pytest.mark.skipif(find_spec("dexed") is None, reason="needs dexed-py")
+class TestDX7(SynthContract):
+    name = "dx7"
+
+
 def test_every_synth_is_under_contract():
     assert {kind.name for kind in under(SynthContract, "synth")} == set(ARCHITECTURES)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import soxr
 import torch
 from torch import Tensor
 
 from nebula_tune.machine import cores
 from nebula_tune.synth.backends import spread
-from nebula_tune.synth.vital.player import IDLE, Stereo
+from nebula_tune.synth.hosted import fitted
+from nebula_tune.synth.vital.player import IDLE
 from nebula_tune.synth.vital.preset import PresetMaker
 
-RATE = 44100  # Hz at which Vital renders here
-QUALITY = "HQ"  # soxr's, as for files
 FADE = 0.02  # seconds: Vital fades a rendering out at its end, which is left off
 
 
@@ -41,16 +39,9 @@ class VitalRenderer:
                 for k in range(begin, end):
                     preset = self._maker.preset(values[k], first_index + k, whole=False)
                     note = self._maker.note(values[k])
-                    sound = self._mono(process.play(preset, note, seconds, shared=self._maker.shared))
+                    stereo = process.play(preset, note, seconds, shared=self._maker.shared)
+                    sound = fitted(stereo.mean(axis=0, dtype=np.float32), self._rate, self._samples)
                     output[k, : len(sound)] = sound
 
         spread(render, len(values), self._threads or cores())
         return torch.from_numpy(output).to(human.device)
-
-    def _mono(self, stereo: Stereo) -> Stereo:
-        """The mean of both channels at the rate that is asked for, scaled down where it is over full scale."""
-        sound = stereo.mean(axis=0, dtype=np.float32)
-        if self._rate != RATE:
-            sound = soxr.resample(sound, RATE, self._rate, quality=QUALITY)
-        cut: Stereo = sound[: self._samples]
-        return cut / np.float32(max(1.0, float(np.abs(cut).max(initial=0.0))))

@@ -37,6 +37,7 @@ class Vital(Synth):
     written: ClassVar[PanelFile]
     maker: ClassVar[PresetMaker]
     differentiable = False
+    preset_suffix = "vital"
     study = "vital-drum"
     dearness = 16
 
