@@ -27,6 +27,7 @@ BROKEN = 3  # exit status where a preset cannot be read
 
 def main() -> None:
     """Answer until stdin ends; end with another status than 0 where Vital itself ends."""
+    import numpy  # noqa: F401  # else each copy would, which takes longer than to play
     from vita import Synth
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asked decides
