@@ -1,6 +1,7 @@
 """Nebulae judged by ears and classifiers that no search saw: what `specs` call winning the ear.
 
     python benchmarks/ear.py judge TARGET NAME=NEBULA ... [--seed 0] [--others FOLDER ...] [--rows benchmarks/ear.jsonl]
+        [--synth vital/vital-drum]
     python benchmarks/ear.py table benchmarks/ear.jsonl
     python benchmarks/ear.py power TARGET
     python benchmarks/ear.py bound TARGET NEBULA [--sounds 100000] [--by ears|network]
@@ -27,6 +28,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -52,7 +54,7 @@ from nebula_tune.evaluate.picture import BANDS
 from nebula_tune.execution.inline import InlineExecutor
 from nebula_tune.penalties import SHARES, penalties
 from nebula_tune.scoring import Request, ScorerSpec
-from nebula_tune.synth.architecture import Synth
+from nebula_tune.synth import Synth, architecture
 from nebula_tune.synth.voice import Voice
 from nebula_tune.trial import Point
 
@@ -69,7 +71,8 @@ BLOCK = 4096  # sounds of a pool heard together
 LINEAR_SOUNDS = 256
 POOL_TRAINING = 512  # random sounds of a pool that networks which pick from it are trained on
 ROUNDS = 3  # of such networks
-SYNTH: type[Synth] = Voice
+SYNTH: type[Synth] = Voice  # --synth sets another
+SHARED_SOUNDS = 1024  # whose shares are counted, fewer of a dear synth
 
 
 @cache
@@ -87,10 +90,10 @@ def groups_of(real: Embedded) -> list[str]:
     return list(real.folders if len(set(real.folders)) > 1 else real.keys)
 
 
-def shares(nebula: str, sounds: int = 1024) -> dict[str, float]:
+def shares(nebula: str) -> dict[str, float]:
     voice = SYNTH(nebula, 64, 32000, 2.5)
     found = []
-    for first in range(FIRST, FIRST + sounds, 64):
+    for first in range(FIRST, FIRST + SHARED_SOUNDS // math.isqrt(SYNTH.dearness), 64):
         human = voice.to_human(voice.draw(first, 64))
         found.append(penalties(SYNTH, voice.render_human(human, first), human))
     return dict(zip(SHARES, np.concatenate(found).mean(axis=0).tolist(), strict=True))
@@ -354,7 +357,11 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, default=Path(__file__).with_name("ear.jsonl"))
     parser.add_argument("--out", type=Path, default=Path("ear.png"))
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--synth", default="voice", help="the nebulae's: SYNTH, or SYNTH/PANEL")
     arguments = parser.parse_args()
+    global SYNTH
+    name, _, panel = arguments.synth.partition("/")
+    SYNTH = architecture(name, panel or None)
     if arguments.what == "pictures":
         pictures(arguments.target, arguments.nebulae, arguments.out)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from nebula_tune.storage.schema import VERSION, is_there
 from nebula_tune.storage.upgrades import bring_up_to_date
 
 SQLITE_TIMEOUT = 60  # seconds to wait for another process's write; ?timeout= in the URL says otherwise
+ASK_AGAIN = 0.05  # seconds between two attempts where SQLite itself does not wait
 CONNECT_TIMEOUT = 10  # seconds to wait for a server that does not answer
 
 
@@ -138,8 +140,27 @@ def _tune_sqlite(engine: sa.Engine) -> None:
     @sa.event.listens_for(engine, "connect")
     def _pragmas(connection: Any, _: Any) -> None:
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
+        _log_ahead(cursor)
         cursor.execute("PRAGMA synchronous=NORMAL")
         cursor.close()
 
     engine.dispose()
+
+
+def _log_ahead(cursor: sqlite3.Cursor) -> None:
+    """Have a database's file keep a write-ahead log.
+
+    To change from another kind of log SQLite does not wait where another program writes at this moment, as it does
+    for everything else. So it is asked again, for as long as it would have waited.
+    """
+    (patience,) = cursor.execute("PRAGMA busy_timeout").fetchone()  # ms
+    until = time.monotonic() + patience / 1000
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(ASK_AGAIN)
+        else:
+            return

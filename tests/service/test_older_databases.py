@@ -7,6 +7,7 @@ import shutil
 import signal
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ import optuna
 import pytest
 import sqlalchemy as sa
 
-from nebula_tune.storage import optuna_tables, upgrades
+from nebula_tune.storage import database, optuna_tables, upgrades
 from nebula_tune.storage.ledger import Ledger
 from nebula_tune.storage.places import artifacts_root, set_artifacts_root
 from nebula_tune.storage.schema import OF_STUDY, VERSION, schema
@@ -133,6 +134,28 @@ def test_nothing_is_upgraded_under_a_run_of_an_older_version(
     assert told.code == 0 and "watching 0 s whether process 7 on far (study golden) is alive" in told.err
     assert tables(file)[0] == VERSION
     assert not call("status", "golden", *where).err
+
+
+def test_a_database_that_another_program_writes_at_this_moment_is_waited_for(
+    tmp_path: Path, call: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file keeps no write-ahead log yet, and SQLite would not wait to give it one."""
+    where = golden(tmp_path, 2)
+    with closing(sqlite3.connect(tmp_path / "golden.db", isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        sleep, waited = time.sleep, []
+
+        def let_go(seconds: float) -> None:
+            if seconds == database.ASK_AGAIN:
+                waited.append(seconds)
+                if len(waited) == 3:
+                    other.execute("COMMIT")
+            sleep(seconds)
+
+        monkeypatch.setattr(database.time, "sleep", let_go)
+        assert call("status", "golden", "--storage", where).code == 0
+        assert len(waited) == 3
+        assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_a_run_of_an_older_version_that_begins_at_the_last_moment_is_seen(
