@@ -16,7 +16,7 @@ ARCHITECTURES = {
     "voice": "nebula_tune.synth.voice:Voice",
     "fm": "nebula_tune.synth.fm:FM",
     "vital": "nebula_tune.synth.vital:Vital",
-    "dx7": "nebula_tune.synth.dx7:DX7",
+    "dx7": "nebula_tune.synth.dx7_synth:DX7",
 }
 
 

@@ -14,7 +14,7 @@ import torch
 
 from nebula_tune.errors import SettingsError
 from nebula_tune.synth import Synth, architecture
-from nebula_tune.synth.dx7 import DX7, VoiceBytes
+from nebula_tune.synth.dx7_synth import DX7, VoiceBytes
 
 if find_spec("dexed") is None:
     pytest.skip("needs dexed-py", allow_module_level=True)

@@ -234,7 +234,7 @@ def _initial() -> VoiceBytes:
 @cache
 def _carriers() -> Tensor:
     """Which operators are heard, (32 algorithms, 6) of 0 and 1."""
-    heard = torch.zeros(32, 6, dtype=torch.float64)
+    heard = torch.zeros(32, 6, dtype=torch.float64, device="cpu")
     for algorithm in range(32):
         heard[algorithm, _dexed().get_carriers(algorithm)] = 1
     return heard
