@@ -12,7 +12,7 @@ CPU_INDEX := --no-deps --retries 1 --index-url https://download.pytorch.org/whl/
 COMPILE := $(BIN)/uv pip compile pyproject.toml - --extra postgres --extra dashboard --extra cluster --python-version 3.11 \
 	--python-platform x86_64-manylinux_2_28 --only-binary :all: --generate-hashes --no-header --quiet
 
-.PHONY: demo test quick lint check slow golden soak status-test browser-test lock deployment-test resolve wheels clean
+.PHONY: demo test quick lint check slow golden soak status-test browser-test sampler-test lock deployment-test resolve wheels clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

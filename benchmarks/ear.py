@@ -54,7 +54,7 @@ from nebula_tune.evaluate.picture import BANDS
 from nebula_tune.execution.inline import InlineExecutor
 from nebula_tune.penalties import SHARES, penalties
 from nebula_tune.scoring import Request, ScorerSpec
-from nebula_tune.synth import Synth, architecture
+from nebula_tune.synth import NamedPanel, Synth, architecture, panel_of
 from nebula_tune.synth.voice import Voice
 from nebula_tune.trial import Point
 
@@ -71,7 +71,8 @@ BLOCK = 4096  # sounds of a pool heard together
 LINEAR_SOUNDS = 256
 POOL_TRAINING = 512  # random sounds of a pool that networks which pick from it are trained on
 ROUNDS = 3  # of such networks
-SYNTH: type[Synth] = Voice  # --synth sets another
+PLAYED: tuple[str, NamedPanel | None] = ("voice", None)  # the nebulae's synth and its panel; --synth sets others
+SYNTH: type[Synth] = Voice  # their class
 SHARED_SOUNDS = 1024  # whose shares are counted, fewer of a dear synth
 
 
@@ -190,7 +191,7 @@ def pool(nebula: str, names: Sequence[str], sounds: int) -> Iterator[tuple[int, 
     """A large pool of a nebula's sounds, block by block: its first index, and the vectors under some embeddings."""
     curves, symmetric = SYNTH.panel.arrays(SYNTH.resolve(nebula))
     point = Point(curves, symmetric.astype(float))
-    spec = ScorerSpec("voice", [{"name": name} for name in names], Prepare.ONSET, None, "cpu")
+    spec = ScorerSpec(PLAYED[0], [{"name": name} for name in names], Prepare.ONSET, None, "cpu", panel=PLAYED[1])
     with InlineExecutor(spec) as executor:
         for first in range(FIRST, FIRST + sounds, BLOCK):
             yield first, executor.vectors(Request(point, first, min(BLOCK, FIRST + sounds - first)))
@@ -359,9 +360,10 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--synth", default="voice", help="the nebulae's: SYNTH, or SYNTH/PANEL")
     arguments = parser.parse_args()
-    global SYNTH
+    global PLAYED, SYNTH
     name, _, panel = arguments.synth.partition("/")
-    SYNTH = architecture(name, panel or None)
+    PLAYED = name, panel_of(name, panel or None)
+    SYNTH = architecture(*PLAYED)
     if arguments.what == "pictures":
         pictures(arguments.target, arguments.nebulae, arguments.out)
         return

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ import soundfile
 import torch
 from cmaes import SepCMA
 from numpy.typing import NDArray
+from vital import cpu_seconds
 
 from nebula_tune import match
 from nebula_tune.arrays import Floats, Raw, Vectors
@@ -96,11 +96,10 @@ class Scale:
         return lambda raw, index: [float(ears.distances(raw[None], index, target)[0]) for ears, target in heard]
 
 
-def cpu_seconds() -> float:
-    """Of this process, and of those that played Vital for it, which end here to be counted."""
+def spent() -> float:
+    """CPU-seconds so far; the processes that played Vital end here, so that they are counted."""
     IDLE.close()
-    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    return cpu_seconds()
 
 
 def raw_of(preset: Any) -> Raw:
@@ -110,10 +109,10 @@ def raw_of(preset: Any) -> Raw:
 
 def matched(distances: Callable[[Raw, int], list[float]], path: Path, prior: MatchPrior, nebula: str) -> dict[str, Any]:
     """A sound's match, as a row; ``distances`` tells a preset's to that sound."""
-    began = cpu_seconds()
+    began = spent()
     panel = prior.panel.name if prior.panel else None
     [found] = match(path, nebula=nebula, synth=prior.synth_name, panel=panel, where=Where(executor="inline"))
-    seconds = cpu_seconds() - began
+    seconds = spent() - began
     best, pool = found.presets[0], found.pool_best
     return {
         "match": distances(raw_of(best), best.index),

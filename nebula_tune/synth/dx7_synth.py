@@ -83,7 +83,7 @@ VOICE_BYTES = {
     "lfo.speed": 137, "lfo.delay": 138, "lfo.pitch_depth": 139, "lfo.amplitude_depth": 140, "lfo.wave": 142,
     "lfo.pitch_sensitivity": 143,
 }  # fmt: skip
-FIRST_IS_0 = {"main.algorithm": -1, **{f"op_{k}.detune": 7 for k in OPERATORS}}  # added to what the display shows
+TO_STEPS = {"main.algorithm": -1, **{f"op_{k}.detune": 7 for k in OPERATORS}}  # added to what the display shows
 NAME = slice(145, 155)
 LFO_BEGINS_WITH_KEY = 141
 HEAD, END, CHECKSUM_BITS = bytes([0xF0, 0x43, 0x00, 0x00, 0x01, 0x1B]), bytes([0xF7]), 0x7F  # of a dump of one voice
@@ -187,7 +187,7 @@ class DX7(Synth):
         """Voices (sounds, 155) of human values (sounds, parameters)."""
         voices: VoiceBytes = np.tile(_initial(), (len(human), 1))
         for name, place in _bytes():
-            voices[:, place] = np.rint(human[:, cls.panel.index[name]]) + FIRST_IS_0.get(name, 0)
+            voices[:, place] = np.rint(human[:, cls.panel.index[name]]) + TO_STEPS.get(name, 0)
         return voices
 
     @classmethod
